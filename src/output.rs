@@ -298,6 +298,14 @@ impl Output {
     }
 }
 
+/// What Rust says of a text that is not a number, and what to write.
+const NUMBER_ERRORS: [(&str, &str); 4] = [
+    (": invalid digit found in string", ": write a whole number, such as 20"),
+    (": cannot parse integer from empty string", ": write a whole number, such as 20"),
+    (": number too large to fit in target type", ": the number is too large"),
+    (": number too small to fit in target type", ": the number is too small"),
+];
+
 /// Prints what clap says about the command line, and exits. A command line may be put together by a script, of texts
 /// that are not its own; then it is printed without clap's colours.
 #[expect(
@@ -311,6 +319,14 @@ pub fn refuse_command_line(error: &clap::Error) -> ! {
     // A line break of a word would look like one of the message.
     let broken = foreign.filter(|word| word.contains('\n') && plain.contains(word));
     let shown = broken.fold(plain.clone(), |text, word| text.replace(&word, &escaped(&word)));
+    // A range as Rust writes it.
+    let shown = match shown.split_once(" is not in ") {
+        Some((before, range)) if range.contains("..=") => {
+            format!("{before} is not from {}", range.replacen("..=", " to ", 1))
+        }
+        _ => shown,
+    };
+    let shown = NUMBER_ERRORS.iter().fold(shown, |text, (raw, plain)| text.replace(raw, plain));
     if escaped_lines(&shown) == plain.trim_end_matches('\n') {
         error.exit();
     }

@@ -9,6 +9,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{Access, access};
+
 use crate::config::Config;
 use crate::failure::{Failure, without_error_numbers};
 
@@ -44,6 +46,20 @@ impl EventFolder {
             ))
         })?;
         Ok(Self { folder, max_file_bytes: config.events().max_file_bytes() })
+    }
+
+    /// Refuses a folder that could not be made or written to, without making anything.
+    pub fn check(config: &Config) -> Result<(), Failure> {
+        let folder = config.working_dir().join(config.events().folder());
+        let nearest = folder.ancestors().find(|path| path.exists()).unwrap_or(config.working_dir());
+        let refused = |problem: String| {
+            Failure::configuration(format!("`events.folder`: `{}` {problem}", folder.display()))
+        };
+        if !nearest.is_dir() {
+            return Err(refused(format!("cannot be a folder: `{}` is a file", nearest.display())));
+        }
+        access(nearest, Access::WRITE_OK | Access::EXEC_OK)
+            .map_err(|error| refused(format!("cannot be written to: {}", in_words(&io::Error::from(error)))))
     }
 
     /// Appends whole lines, each ending in a line break, and returns once they would survive a loss of power. All of them are

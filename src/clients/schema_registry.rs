@@ -268,7 +268,6 @@ impl SchemaRegistry {
     fn judge(&self, error: &ApiError) -> Failure {
         let denied = |problem: String| {
             Failure::configuration(format!("the schema registry at {} {problem}", self.settings.address))
-                .hint(STILL_THERE)
         };
         match error.status() {
             // Of these nothing is shown but the status: the text may repeat what was sent.
@@ -302,13 +301,12 @@ impl SchemaRegistry {
             self.settings.address
         ))
         .symptom("the schema registry gives no answer to go by")
-        .hint(STILL_THERE)
+        .hint(format!("try again once it answers; if its address is wrong, correct {}", self.settings.set_at))
         .retry_once("once the schema registry answers again")
     }
 }
 
 const TRIES: u32 = 3;
-const STILL_THERE: &str = "the events stay in the outbox; the next run tries again";
 
 fn terms() -> Terms {
     Terms {

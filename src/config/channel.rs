@@ -425,8 +425,8 @@ channel_id = \"room-1\"
             ),
             (
                 channel("team", ""),
-                "3: `alerts.channel.kind`: unknown variant `team`, expected one of `slack`, `teams`, `line_works`, `chatwork`, \
-                 `google_chat`, `mail`, `webhook`",
+                "3: `alerts.channel.kind`: `team` is not known: write \"slack\", \"teams\", \"line_works\", \"chatwork\", \
+                 \"google_chat\", \"mail\" or \"webhook\"",
             ),
             (
                 format!("{LINE_WORKS}bot = \"1\""),

@@ -6,6 +6,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::ConfigError;
+use super::section::DURATION;
 use crate::spelling::nearest;
 
 /// The text and its parsed shape.
@@ -96,13 +97,28 @@ fn without_values(message: &str) -> String {
     message
 }
 
+/// What to write where a text belongs.
+const TEXT: &str = "write a text in quotes";
+
 /// The parser's terms in words for somebody who knows neither TOML nor Rust: what to write.
 fn plain(message: String) -> String {
     if message.starts_with("key with no value") {
         return "the key has no value: write `key = value`".to_owned();
     }
-    if let Some((_, "f32" | "f64")) = message.rsplit_once(", expected ") {
-        return "write a number, without quotes".to_owned();
+    // The parser's own word for a value that is to be one of several names.
+    if message == "wanted string or table" {
+        return TEXT.to_owned();
+    }
+    if let Some((found, known)) = unknown_value(&message) {
+        return format!("{found} is not known: write {known}");
+    }
+    match message.rsplit_once(", expected ") {
+        Some((_, "f32" | "f64")) => return "write a number, without quotes".to_owned(),
+        Some((_, "a boolean")) => return "write true or false, without quotes".to_owned(),
+        Some((_, "a string")) => return TEXT.to_owned(),
+        Some((_, "a sequence")) => return "write a list, such as [\"a\", \"b\"]".to_owned(),
+        Some((_, DURATION)) => return format!("write {DURATION}"),
+        _ => {}
     }
     let Some((found, "u8" | "u16" | "u32" | "u64" | "usize" | "i64")) = message.rsplit_once(", expected ")
     else {
@@ -118,6 +134,18 @@ fn plain(message: String) -> String {
         "write a whole number"
     };
     words.to_owned()
+}
+
+/// A value that is none of those that there are: what was found, and all that can be written.
+fn unknown_value(message: &str) -> Option<(&str, String)> {
+    let (found, expected) = message.split_once(", expected ")?;
+    let value = found.strip_prefix("unknown variant ").or_else(|| found.strip_prefix("unknown value"))?;
+    let known: Vec<String> =
+        expected.split('`').skip(1).step_by(2).map(|name| format!("\"{name}\"")).collect();
+    let (last, others) = known.split_last()?;
+    let known = if others.is_empty() { last.clone() } else { format!("{} or {last}", others.join(", ")) };
+    // A value that may be a secret was taken out before.
+    Some((if value.is_empty() { "the value" } else { value }, known))
 }
 
 /// A key as TOML writes it.

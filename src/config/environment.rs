@@ -171,19 +171,22 @@ impl Environment {
     /// or the only one; otherwise a usual one with a similar name. `stamped` is the environment of the folder's SQLite
     /// file.
     pub(super) fn meant_instead(&self, folder: &Path, stamped: Option<&str>) -> Option<String> {
-        let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        let names =
-            files.filter_map(|entry| entry.file_name().to_str()?.strip_prefix(".env.").map(str::to_owned));
         let is_another = |name: &str| is_name(name) && name != self.name;
-        let known: BTreeSet<String> = names
-            .chain(stamped.map(str::to_owned))
-            // `.env.example` is a template.
-            .filter(|name| is_another(name) && name != "example")
-            .collect();
+        let mut known = self.others_with_files(folder);
+        known.extend(stamped.filter(|name| is_another(name)).map(str::to_owned));
         let usual = [DEFAULT_ENVIRONMENT, PRODUCTION, "staging"].into_iter().filter(|name| is_another(name));
         let only = known.first().filter(|_| known.len() == 1).map(String::as_str);
         let meant = spelling::nearest(&self.name, known.iter().map(String::as_str)).or(only);
         meant.or_else(|| spelling::nearest(&self.name, usual)).map(str::to_owned)
+    }
+
+    /// The other environments that have a file in this folder.
+    pub(super) fn others_with_files(&self, folder: &Path) -> BTreeSet<String> {
+        let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let names =
+            files.filter_map(|entry| entry.file_name().to_str()?.strip_prefix(".env.").map(str::to_owned));
+        // `.env.example` is a template.
+        names.filter(|name| is_name(name) && *name != self.name && name != "example").collect()
     }
 
     /// Where a variable was set, for a person who has to change it; `None` if it is not set.

@@ -182,10 +182,13 @@ mod tests {
     #[test]
     fn what_could_only_fail_at_night_is_refused_by_its_key() {
         for (text, problem) in [
-            ("sink = 'rabbitmq'", "unknown variant `rabbitmq`, expected one of `ndjson`, `webhook`, `kafka`"),
+            ("sink = 'rabbitmq'", "`rabbitmq` is not known: write \"ndjson\", \"webhook\" or \"kafka\""),
             ("sink = 'webhook'", "`events.url_variable` is not set"),
             ("sink = 'webhook'\nurl_variable = 'A'", "`events.secret_variable` is not set"),
             ("url_variable = 'https://hunter22'", "`events.url_variable` is not a variable's name"),
+            ("sink = 3", "`events.sink`: write a text in quotes"),
+            ("backoff = 5", "`events.backoff`: write a length of time in quotes, such as \"45m\""),
+            ("hosts_outside_prod = 'a'", "`events.hosts_outside_prod`: write a list, such as"),
             ("max_file_bytes = 0", "`events.max_file_bytes` is zero"),
             ("connections = 0", "`events.connections` is not from 1 to 100"),
             ("processes = 0", "`events.processes` is not from 1 to 100"),

@@ -104,9 +104,9 @@ mod tests {
         assert_eq!([orders("outlet"), orders("main")], [Expectation::Never, Expectation::Always]);
         assert_eq!(freshness.of("outlet").members, Expectation::Learned);
         let wrong = Sections::parse("batchctl.toml", "[freshness]\norders = \"sometimes\"").unwrap_err();
-        assert!(wrong.to_string().contains("expected one of `learned`, `always`, `never`"), "{wrong}");
+        assert!(wrong.to_string().contains(r#"write "learned", "always" or "never""#), "{wrong}");
         let wrong = Sections::parse("batchctl.toml", "[freshness]\norders = \"announced\"").unwrap_err();
-        assert!(wrong.to_string().contains("expected one of `learned`, `always`, `never`"), "{wrong}");
+        assert!(wrong.to_string().contains(r#"write "learned", "always" or "never""#), "{wrong}");
     }
 
     #[test]

@@ -35,7 +35,7 @@ mod stock;
 mod urls;
 mod variables;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -273,6 +273,15 @@ impl Config {
     /// Whether the environment is the one that a command has without `--env`.
     pub fn is_default_environment(&self) -> bool {
         self.environment.is_default()
+    }
+
+    /// The other environments that have a file here, `.env.NAME`, if nothing says that this one is meant: no `--env`, no
+    /// `BATCHCTL_ENV`, no file of its own and no `.env`.
+    pub fn environments_forgotten(&self) -> BTreeSet<String> {
+        let is_said = self.environment.name_source != Source::Default
+            || self.has_environment_file()
+            || self.working_dir().join(".env").exists();
+        if is_said { BTreeSet::new() } else { self.environment.others_with_files(self.working_dir()) }
     }
 
     /// Whether the environment has a file of its own, `.env.NAME`.

@@ -229,7 +229,7 @@ mod tests {
         );
         assert_eq!(
             delivery("to = [\"a@example.jp\"]\nformat = [\"pfd\"]"),
-            "batchctl.toml line 4: `report.delivery.format`: unknown variant `pfd`, expected one of `table`, `csv`, `xlsx`, `pdf`, `json`"
+            "batchctl.toml line 4: `report.delivery.format`: `pfd` is not known: write \"table\", \"csv\", \"xlsx\", \"pdf\" or \"json\""
         );
     }
 }

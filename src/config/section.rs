@@ -1,8 +1,9 @@
 //! What a section of the configuration is, and the macro that lists them all in one struct.
 
+use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserializer, de};
 
 use super::document::Document;
 use super::error::ConfigError;
@@ -99,9 +100,27 @@ pub(super) fn is_variable_name(name: &str) -> bool {
 /// No setting means a longer time, and every instant less than this away exists.
 const LONGEST_DURATION: Duration = Duration::from_hours(3660 * 24);
 
+/// How a length of time is written.
+pub(super) const DURATION: &str = "a length of time in quotes, such as \"45m\" (also s, h and d)";
+
+/// The text of a length of time.
+struct DurationText;
+
+impl de::Visitor<'_> for DurationText {
+    type Value = String;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(DURATION)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<String, E> {
+        Ok(text.to_owned())
+    }
+}
+
 /// A length of time in quotes, such as `"45m"`. serde's attribute requires the field's own type.
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let text = String::deserialize(deserializer)?;
+    let text = deserializer.deserialize_str(DurationText)?;
     match parse_duration(&text) {
         Ok(length) if length > LONGEST_DURATION => Err(de::Error::custom(format_args!(
             "`{}` is too long: write at most {}",

@@ -449,11 +449,11 @@ fn a_wrong_value_is_named_with_its_key_and_line() {
     for (text, message) in [
         (
             "[report]\nlocale = \"jp\"",
-            "batchctl.toml line 2: `report.locale`: unknown variant `jp`, expected one of `en`, `ja`, `ko`",
+            "batchctl.toml line 2: `report.locale`: `jp` is not known: write \"en\", \"ja\" or \"ko\"",
         ),
         (
             "[jobs.\"mall sync\"]\nenabled = \"hunter22\"",
-            "batchctl.toml line 2: `jobs.\"mall sync\".enabled`: invalid type: string, expected a boolean",
+            "batchctl.toml line 2: `jobs.\"mall sync\".enabled`: write true or false, without quotes",
         ),
         (
             "[jobs.\"mall sync\"]\nretries = \"3\"",

@@ -152,6 +152,7 @@ impl Context {
     /// Refuses an environment of which nothing is known: a misspelt name, or a crontab that starts in the wrong folder,
     /// would find no settings, create an empty database there, and run successfully on it every night.
     pub fn refuse_unknown_environment(&self) -> Result<(), Failure> {
+        self.refuse_forgotten_environment()?;
         let config = &self.config;
         if config.is_database_named() || config.is_default_environment() || config.has_environment_file() {
             return Ok(());
@@ -161,6 +162,26 @@ impl Context {
             return Ok(());
         }
         Err(self.unknown_environment(&format!("no `{}`", file.display()), None))
+    }
+
+    /// Refuses the default environment where only others have settings, and no database says that it is in use: `--env` was
+    /// forgotten, and the run would succeed on an empty database of its own.
+    pub fn refuse_forgotten_environment(&self) -> Result<(), Failure> {
+        let config = &self.config;
+        let others = config.environments_forgotten();
+        if others.is_empty() || config.is_database_named() || self.default_file().exists() {
+            return Ok(());
+        }
+        let name = config.environment();
+        let files: Vec<String> = others.iter().map(|other| format!("`.env.{other}`")).collect();
+        let flags: Vec<String> = others.iter().map(|other| format!("--env {other}")).collect();
+        let problem = format!(
+            "--env is missing: this folder has {}, and neither settings nor a database of `{name}`, the default",
+            files.join(" and ")
+        );
+        let meant = config.environment_meant_instead(None);
+        let hint = format!("write {}, or --env {name} if `{name}` is meant", flags.join(" or "));
+        Err(Failure::of(FailureKind::Configuration, UnknownEnvironment { problem, meant }).hint(hint))
     }
 
     /// The SQLite file of whoever names no database.

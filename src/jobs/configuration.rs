@@ -16,6 +16,7 @@ use crate::severity::Severity;
 use crate::wording::counted;
 
 use super::data;
+use super::events;
 use super::report::publication::font_folders;
 
 /// Check the configuration
@@ -49,6 +50,8 @@ impl ConfigCommand {
             problems.push(one_line(&error));
         }
         problems.extend(mail_problems(cx));
+        let of_events = events::publish::checking::problems(cx).await;
+        problems.extend(of_events.into_iter().map(|failure| failure.to_string()));
         problems.dedup();
         if let Some(encryption) = encryption(cx.config.database_url()) {
             let place = Place::of(cx.config.database_url());

@@ -31,6 +31,7 @@ impl Database {
 }
 
 async fn migrate(cx: &Context) -> anyhow::Result<()> {
+    cx.refuse_forgotten_environment()?;
     let mut db = cx.db_unchecked(true).await?;
     let before = db.readiness().await?;
     cx.refuse_other_environment(before.environment.as_deref())?;
@@ -73,6 +74,7 @@ impl Finding {
 }
 
 async fn check(cx: &Context) -> anyhow::Result<()> {
+    cx.refuse_forgotten_environment()?;
     let mut db = cx.db_unchecked(false).await?;
     let mut findings = vec![Finding::new("database", db.kind().name(), None)];
     findings.extend(check_schema(cx, &mut db).await?);

@@ -1,5 +1,6 @@
 //! `schedule crontab`: the jobs' own schedules as crontab lines.
 
+use crate::config::Config;
 use crate::context::Context;
 
 use super::specs;
@@ -7,6 +8,17 @@ use super::specs;
 /// Jobs that not every shop needs, and that need something of the user's own: their lines are there, switched off, with what
 /// they usually are.
 const BY_CHOICE: [(&str, &str, &str); 1] = [("data import", "30 0 * * *", "--inbox /var/lib/batchctl/inbox")];
+
+/// What has to be set before a job can do anything, and is not: it would fail each time that cron starts it.
+fn lacks(config: &Config, job: &str) -> Option<&'static str> {
+    match job {
+        "events publish" if config.events().sink.is_none() => Some("[events] of batchctl.toml has a sink"),
+        "stock reconcile" | "stock summary" if config.redis().target.is_none() => {
+            Some("BATCHCTL_REDIS_URL is set")
+        }
+        _ => None,
+    }
+}
 
 /// Print the jobs' schedules
 #[derive(Debug, clap::Subcommand)]
@@ -27,6 +39,8 @@ impl Schedule {
     pub fn dispatch(&self, cx: &Context) -> anyhow::Result<()> {
         match self {
             Self::Crontab { program, directory } => {
+                // Its lines name the environment, so that no run would notice.
+                cx.refuse_forgotten_environment()?;
                 Ok(cx.output.data(crontab(cx, program, directory).as_bytes())?)
             }
         }
@@ -60,8 +74,12 @@ fn crontab(cx: &Context, program: &str, directory: &str) -> String {
             continue;
         };
         let is_chosen = own.is_some() || spec.schedule.is_some();
-        let is_enabled = changed.and_then(|job| job.enabled).unwrap_or(is_chosen);
-        let mark = if is_enabled { "" } else { "# disabled: " };
+        let enabled = changed.and_then(|job| job.enabled);
+        let mark = match (enabled.unwrap_or(is_chosen), lacks(&cx.config, spec.name)) {
+            (false, _) => "# disabled: ".to_owned(),
+            (true, Some(until)) if enabled.is_none() => format!("# left out until {until}: "),
+            (true, _) => String::new(),
+        };
         let arguments = changed.and_then(|job| job.arguments.as_deref());
         let arguments = arguments.or(usual.map(|(.., arguments)| *arguments)).unwrap_or_default();
         let words =

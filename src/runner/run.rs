@@ -30,6 +30,7 @@ const MAX_HINTS: usize = 3;
 const PROVISIONAL: &str = "PROVISIONAL";
 
 /// One attempt at an instance, handed to the job.
+#[expect(clippy::struct_excessive_bools, reason = "facts that are independent of each other")]
 pub struct Run<'a> {
     /// The context.
     pub cx: &'a Context,
@@ -60,6 +61,7 @@ pub struct Run<'a> {
     retry_once: Option<String>,
     summary: Vec<String>,
     left_behind: Option<String>,
+    leaves_failures_open: bool,
     redactor: Redactor,
     progress: Progress,
 }
@@ -159,6 +161,8 @@ pub(super) struct Leftovers {
     pub(super) retry_once: Option<String>,
     /// What is there although the run did not succeed, in words.
     pub(super) left_behind: String,
+    /// Whether its success says nothing about earlier failures.
+    pub(super) leaves_failures_open: bool,
     /// For a run whose work was cut short: what is known of its last commit.
     pub(super) last_commit: Option<LastCommit>,
 }
@@ -217,6 +221,7 @@ impl<'a> Run<'a> {
             retry_once: None,
             summary: Vec::new(),
             left_behind: None,
+            leaves_failures_open: false,
             redactor: cx.config.redactor(),
             progress: Progress::hidden(),
         }
@@ -362,6 +367,12 @@ impl<'a> Run<'a> {
     /// Says what is there if the run does not succeed, for a job whose items end in more ways than done and not done.
     pub fn leaves(&mut self, sentence: String) {
         self.left_behind = Some(sentence);
+    }
+
+    /// Notes that what failed before still waits and could not be tried: if the run completes, earlier failures of the job stay
+    /// open, and nobody is told that it has recovered.
+    pub fn leave_failures_open(&mut self) {
+        self.leaves_failures_open = true;
     }
 
     /// Gives up on an item because of its data. The row is written with the next chunk.
@@ -598,6 +609,7 @@ impl<'a> Run<'a> {
                 next_left_out: self.left_out,
             }),
             errors: self.pending_errors,
+            leaves_failures_open: self.leaves_failures_open,
             retry_items: self.scenario.retry_items,
             still_open: self.noted_items,
             summary: self.summary,

@@ -250,6 +250,65 @@ fn only_another_environment_that_the_folder_knows_is_proposed() {
 }
 
 #[test]
+fn a_forgotten_env_beside_the_settings_of_prod_creates_no_database() {
+    let sandbox = Sandbox::without_schema(Database::Sqlite);
+    let by_default = |words: &[&str]| sandbox.batchctl(words).unset("BATCHCTL_DATABASE_URL");
+    let missing =
+        "--env is missing: this folder has `.env.prod`, and neither settings nor a database of `dev`";
+    let hint = "hint: write --env prod, or --env dev if `dev` is meant\n";
+    sandbox.write("batchctl.toml", "");
+    sandbox.write(".env.prod", "BATCHCTL_DATABASE_URL=sqlite:shop.db\n");
+    for words in OPENING.into_iter().chain([["schedule", "crontab"].as_slice()]) {
+        // A second start in the same outage would be silent.
+        sandbox.forget_outages();
+        by_default(words).run().exits(78).says(missing).says(hint);
+    }
+    by_default(&["config", "check"]).run().exits(78).prints(missing);
+    let retry = format!("retry: {}", sandbox.command("prod", "report daily-sales --date 2026-11-19"));
+    sandbox.forget_outages();
+    by_default(&["report", "daily-sales"]).run().exits(78).says(&retry);
+    assert!(!sandbox.path("batchctl.db").exists());
+    sandbox.write(".env.staging", "");
+    by_default(&["runs", "list"])
+        .run()
+        .exits(78)
+        .says("has `.env.prod` and `.env.staging`, and")
+        .says("hint: write --env prod or --env staging, or --env dev if");
+}
+
+#[test]
+fn whoever_means_the_default_environment_is_let_in_beside_the_settings_of_prod() {
+    type Chosen = fn(&Sandbox) -> Batchctl;
+    let chosen: [(&str, Chosen); 6] = [
+        ("the flag", |sandbox| sandbox.batchctl(["--env", "dev", "runs", "list"])),
+        ("the variable", |sandbox| sandbox.batchctl(["runs", "list"]).env("BATCHCTL_ENV", "dev")),
+        ("a container's database", |sandbox| {
+            sandbox.batchctl(["runs", "list"]).env("BATCHCTL_DATABASE_URL", "sqlite:batchctl.db")
+        }),
+        ("a file of its own", |sandbox| {
+            sandbox.write(".env.dev", "");
+            sandbox.batchctl(["runs", "list"])
+        }),
+        ("a file of all", |sandbox| {
+            sandbox.write(".env", "");
+            sandbox.batchctl(["runs", "list"])
+        }),
+        ("the example", |sandbox| sandbox.batchctl(["demo"])),
+    ];
+    for (by, command) in chosen {
+        let sandbox = Sandbox::without_schema(Database::Sqlite);
+        sandbox.write(".env.prod", "");
+        let command = command(&sandbox);
+        let command =
+            if by == "a container's database" { command } else { command.unset("BATCHCTL_DATABASE_URL") };
+        command.run().succeeds();
+        assert!(sandbox.path("batchctl.db").exists(), "{by}");
+        // Now it is in use.
+        sandbox.batchctl(["runs", "list"]).unset("BATCHCTL_DATABASE_URL").run().succeeds();
+    }
+}
+
+#[test]
 fn a_hint_names_the_configuration_that_is_used() {
     let sandbox = Sandbox::new();
     sandbox.write("conf/shop.toml", "");
@@ -578,6 +637,64 @@ fn a_disabled_job_is_a_comment_in_the_crontab() {
     let crontab = sandbox.batchctl(["schedule", "crontab"]).run().succeeds().stdout;
     let line = crontab.lines().find(|line| line.ends_with(" mail flush")).unwrap();
     assert!(line.starts_with("# disabled: "), "{line}");
+}
+
+#[test]
+fn a_job_that_lacks_what_it_needs_is_a_comment_in_the_crontab_that_says_so() {
+    let sandbox = Sandbox::new();
+    let line = |job: &str| {
+        let crontab = sandbox.batchctl(["schedule", "crontab"]).env("BATCHCTL_REDIS_URL", "").run();
+        crontab.succeeds().stdout.lines().find(|line| line.ends_with(job)).unwrap().to_owned()
+    };
+    let left_out = "# left out until [events] of batchctl.toml has a sink: * * * * * ";
+    assert!(line(" events publish").starts_with(left_out), "{}", line(" events publish"));
+    for job in [" stock reconcile", " stock summary"] {
+        assert!(line(job).starts_with("# left out until BATCHCTL_REDIS_URL is set: "), "{}", line(job));
+    }
+    // Whoever asks for one gets it, and what it says.
+    sandbox.write("batchctl.toml", "[jobs.\"stock reconcile\"]\nenabled = true\n[events]\nsink = 'ndjson'\n");
+    assert!(line(" stock reconcile").starts_with("0 2 * * * "), "{}", line(" stock reconcile"));
+    assert!(line(" events publish").starts_with("* * * * * "), "{}", line(" events publish"));
+    sandbox.write("batchctl.toml", "");
+    sandbox.write(".env", "BATCHCTL_REDIS_URL=redis://127.0.0.1\n");
+    let crontab = sandbox.batchctl(["schedule", "crontab"]).run().succeeds().stdout;
+    assert!(
+        crontab.lines().any(|line| line.starts_with("0 9 ") && line.ends_with(" stock summary")),
+        "{crontab}"
+    );
+}
+
+#[test]
+fn what_mall_add_changes_is_said_from_what_to_what() {
+    let sandbox = Sandbox::new();
+    let add = |more: &[&str]| {
+        let words = ["--verbose", "mall", "add", "main"].iter().chain(more);
+        sandbox.batchctl(words).run().succeeds()
+    };
+    add(&["--currency", "JPY"]).says("Added mall `main` (main, csv, Asia/Tokyo, JPY)\n");
+    add(&[]).says("Mall `main` is unchanged\n");
+    add(&["--platform", "app"]).says("Changed mall `main`: platform from `csv` to `app`\n");
+    add(&["--name", "本店", "--time-zone", "Asia/Seoul", "--currency", "KRW"]).says(
+        "Changed mall `main`: name from `main` to `本店`, time zone from `Asia/Tokyo` to `Asia/Seoul`, currency from \
+         `JPY` to `KRW`\n",
+    );
+    sandbox.batchctl(["mall", "disable", "main"]).run().succeeds();
+    add(&["--account", "other"])
+        .says("Changed mall `main`: account from `main/1` to `other/1`, enabled again\n");
+}
+
+#[test]
+fn what_is_not_a_number_on_the_command_line_is_told_what_to_write() {
+    let sandbox = Sandbox::new();
+    for limit in ["abc", "1.5", ""] {
+        let ran = sandbox.batchctl(["events", "list", "--limit", limit]).run().exits(2);
+        ran.says("'--limit <LIMIT>': write a whole number, such as 20\n");
+    }
+    sandbox
+        .batchctl(["events", "list", "--limit", "99999999999"])
+        .run()
+        .exits(2)
+        .says("99999999999 is not from 0 to 4294967295\n");
 }
 
 #[test]

@@ -135,7 +135,7 @@ fn a_product_is_told_of_once_until_its_stock_is_above_its_threshold(shop: &Shop)
     }
     assert_eq!(told.messages().len(), 1);
     set(shop, "P1", 6);
-    told.alert(&["--verbose"]).run().succeeds().says("1 has recovered");
+    told.alert(&["--verbose"]).run().succeeds().says("1 product has recovered");
     assert_eq!(stored(shop), ["P1 5 5 told recovered"]);
     set(shop, "P1", 0);
     set(shop, "P2", -2);
@@ -420,16 +420,19 @@ fn a_mall_that_becomes_low_at_once_is_one_alert_of_its_feed(shop: &Shop) {
     assert_eq!(stored(shop).len(), 19 + 20, "half of them may be true");
     shop.execute("DELETE FROM stock_alerts");
     shop.execute("UPDATE stock SET quantity = 0 WHERE quantity <= 31");
+    let accept = shop.command("dev", "stock alert --mall tokyo --accept-all");
     for _ in 0..3 {
         told.alert(&["--verbose", "--mall", "tokyo"])
             .run()
             .succeeds()
-            .says("the stock of 1 mall is in doubt");
+            .says("no alert was raised; the stock of mall `tokyo` is in doubt: 21 of 40 products became low at once")
+            .says(&format!("if it is true: {accept}"));
     }
     assert_eq!(stored(shop).len(), 0);
+    let list = shop.batchctl(["stock", "alerts"]).run().succeeds().prints("no alert is open");
+    list.says("note: the stock of mall `tokyo` is in doubt: 21 of 40 products").says(&accept);
     let messages = told.messages();
     assert_eq!(messages.len(), 3, "{messages:#?}");
-    let accept = shop.command("dev", "stock alert --mall tokyo --accept-all");
     assert_eq!(
         messages[2],
         [
@@ -454,6 +457,7 @@ fn a_feed_in_doubt_is_accepted_by_a_person(shop: &Shop) {
     told.alert(&[]).run().succeeds();
     assert_eq!(stored(shop).len(), 0);
     told.alert(&["--mall", "tokyo", "--accept-all"]).run().succeeds();
+    shop.batchctl(["stock", "alerts"]).run().succeeds().never_shows("in doubt");
     assert_eq!(stored(shop).len(), 30);
     told.alert(&[]).run().succeeds();
     let titles: Vec<String> = told.messages().into_iter().map(|mut message| message.remove(0)).collect();
@@ -482,10 +486,10 @@ fn the_messages_are_in_the_language_of_the_shop(shop: &Shop) {
         (
             "ja",
             [
-                "在庫が少ない商品：3点（dev）",
+                "在庫が少ない商品：3件（dev）",
                 "tokyo/P1 Tea 1：在庫 -1（基準 1）",
                 "tokyo/P2 Tea 2：在庫切れ（基準 1）",
-                "tokyo/P3 Tea 3：残り1（基準 1）",
+                "tokyo/P3 Tea 3：残り1点（基準 1）",
             ],
         ),
         (

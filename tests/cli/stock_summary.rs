@@ -132,7 +132,7 @@ fn a_quiet_morning_is_a_mail_too(shop: &Shop) {
     shop.write("batchctl.toml", format!("[stock]\nmail_to = [\"buyer@example.jp\"]\n{CHANNEL}"));
     for (language, quiet) in [
         ("en", "no differences between Redis and the database, 1,200 products compared"),
-        ("ja", "Redis と DB の差異なし（1,200商品を照合）"),
+        ("ja", "Redis と DB の差異なし（商品1,200件を照合）"),
         ("ko", "Redis와 DB 불일치 없음 (상품 1,200개 대조)"),
     ] {
         shop.execute("DELETE FROM mails");
@@ -222,7 +222,7 @@ fn the_summary_is_in_the_language_of_the_shop(shop: &Shop) {
     for (language, title, line) in [
         (
             "ja",
-            "2026年11月19日の在庫：Redis と DB の差異1件、修復済み1件（1,200商品を照合）",
+            "2026年11月19日の在庫：Redis と DB の差異1件、修復済み1件（商品1,200件を照合）",
             "tokyo：予約の解放漏れ 1件、修復済み1件",
         ),
         (

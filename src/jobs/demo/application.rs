@@ -162,16 +162,32 @@ pub(super) fn commands() -> Vec<Vec<String>> {
         .into()
 }
 
-/// What the user can do next.
-pub(super) fn next_steps(folder: &Path) -> String {
+/// Whether an order of the application still waits for its payment.
+pub(super) async fn has_open_order(cx: &Context) -> anyhow::Result<bool> {
+    let sql = "SELECT COUNT(*) FROM orders o JOIN malls m ON m.id = o.mall_id
+               WHERE m.code = $1 AND o.status = 'PAYMENT_WAIT' AND o.source_updated_at IS NULL";
+    let mut db = cx.db().await?;
+    let (open,): (i64,) = db.fetch_one(sql, values![MALL]).await?;
+    db.close().await;
+    Ok(open > 0)
+}
+
+/// What the user can do next. In a second demo of a day the last order may have expired.
+pub(super) fn next_steps(folder: &Path, has_open_order: bool) -> String {
     let settings = folder.join(SETTINGS);
     let settings = settings.to_string_lossy();
     let quoted = shlex::try_quote(&settings).unwrap_or_default();
+    let orders = if has_open_order {
+        format!(
+            "One still has\ntime to be paid; five minutes later these cancel it, and publish its events:\n  \
+             batchctl order expire\n  \
+             BATCHCTL_CONFIG={quoted} batchctl events publish\n"
+        )
+    } else {
+        "Those of\ntoday are paid or cancelled; tomorrow's demo has new ones.\n".to_owned()
+    };
     format!(
-        "\nAn application keeps the orders of mall `{MALL}` from today on. One still has\n\
-         time to be paid; five minutes later these cancel it, and publish its events:\n  \
-         batchctl order expire\n  \
-         BATCHCTL_CONFIG={quoted} batchctl events publish\n\
+        "\nAn application keeps the orders of mall `{MALL}` from today on. {orders}\
          `batchctl stock reconcile` compares stock in Redis: BATCHCTL_REDIS_URL names one.\n"
     )
 }

@@ -62,13 +62,15 @@ enum Closing {
 
 /// Makes the example, and runs the day's jobs on it.
 pub async fn demo(cx: &Context, args: &Args, run_line: RunLine) -> ExitCode {
-    match try_demo(cx, args, run_line).await {
+    match Box::pin(try_demo(cx, args, run_line)).await {
         Ok(code) => code,
         Err(error) => report_error(cx, &error),
     }
 }
 
 async fn try_demo(cx: &Context, args: &Args, run_line: RunLine) -> anyhow::Result<ExitCode> {
+    // Whoever wants an example means this environment, even beside a `.env.prod`.
+    let cx = &cx.under(cx.config.with_variables(&[])?, cx.output.clone());
     let prepared = prepare(cx, args).await?;
     let own = prepared.cx.as_ref().unwrap_or(cx);
     let mut code = run_lines(own, &prepared.commands, run_line).await;
@@ -83,7 +85,8 @@ async fn try_demo(cx: &Context, args: &Args, run_line: RunLine) -> anyhow::Resul
             if code != ExitCode::Completed {
                 return Ok(code);
             }
-            files_to_open(folder)? + &application::next_steps(folder)
+            let has_open_order = application::has_open_order(&own).await?;
+            files_to_open(folder)? + &application::next_steps(folder, has_open_order)
         }
         Closing::Cafe24(folder) => cafe24::next_steps(folder),
     };

@@ -7,9 +7,9 @@ use crate::jobs::listing::Selection;
 /// Where an event is on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum EventState {
-    /// Has not been offered yet, or may be at any time
+    /// Is neither published nor given up, whether it was refused before (`retry`) or not
     Waiting,
-    /// Was refused, and is offered again later
+    /// Was refused, and is offered again later: one of those that wait
     Retry,
     /// Is published
     Published,

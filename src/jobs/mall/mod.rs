@@ -158,20 +158,48 @@ async fn add(cx: &Context, args: &AddArgs) -> anyhow::Result<()> {
             &time_zone,
             &currency,
             true,
-            account,
+            account.clone(),
             shop_no,
             cx.machine_time()
         ],
     )
     .await?;
     db.close().await;
-    let did = match &known {
-        None => "Added",
-        Some(known) if known.is_active => "Changed",
-        Some(_) => "Changed and re-enabled",
+    let Some(known) = known else {
+        cx.output
+            .status(&format!("Added mall `{}` ({name}, {platform}, {time_zone}, {currency})", args.code));
+        return Ok(());
     };
-    cx.output.status(&format!("{did} mall `{}` ({name}, {time_zone}, {currency})", args.code));
+    let now =
+        Mall { name, platform, time_zone, currency, account, shop_no, is_active: true, ..known.clone() };
+    let changes = changes(&known, &now);
+    cx.output.status(&if changes.is_empty() {
+        format!("Mall `{}` is unchanged", args.code)
+    } else {
+        format!("Changed mall `{}`: {}", args.code, changes.join(", "))
+    });
     Ok(())
+}
+
+/// What has become of a mall, from what to what.
+fn changes(before: &Mall, now: &Mall) -> Vec<String> {
+    let account = |mall: &Mall| format!("{}/{}", mall.account(), mall.shop_no);
+    let fields = [
+        ("name", before.name.clone(), now.name.clone()),
+        ("platform", before.platform.clone(), now.platform.clone()),
+        ("time zone", before.time_zone.clone(), now.time_zone.clone()),
+        ("currency", before.currency.clone(), now.currency.clone()),
+        ("account", account(before), account(now)),
+    ];
+    let mut changes: Vec<String> = fields
+        .into_iter()
+        .filter(|(_, before, now)| before != now)
+        .map(|(field, before, now)| format!("{field} from `{before}` to `{now}`"))
+        .collect();
+    if before.is_active != now.is_active {
+        changes.push("enabled again".to_owned());
+    }
+    changes
 }
 
 /// The same shop under two codes would count each of its orders twice.

@@ -10,7 +10,7 @@ use crate::jobs::listing::{shown_time, with_one_more};
 use crate::shop::malls::MallArgs;
 use crate::values;
 
-use super::alert::READ_CHARACTERS;
+use super::alert::{READ_CHARACTERS, doubts};
 use super::listing::StockListFormat;
 
 /// List the products whose stock is low, the most urgent first
@@ -50,9 +50,16 @@ pub(super) async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
     let malls = args.malls.selected(&mut db).await?;
     let malls: Vec<i64> = malls.iter().map(|mall| mall.id).collect();
     let alerts = open_alerts(&mut db, &malls, default, with_one_more(args.limit)).await?;
+    let doubts = doubts(&mut db, &malls).await?;
     db.close().await;
-    let table = |alerts: &[Listed]| table(alerts, cx.time_zone());
-    args.format.print(cx, alerts, args.limit, "no product is low on stock", table)
+    let table = |alerts: &[Listed], _| table(alerts, cx.time_zone());
+    let nothing = if doubts.is_empty() { "no product is low on stock" } else { "no alert is open" };
+    args.format.print(cx, alerts, args.limit, nothing, table)?;
+    // A list without the products of a mall in doubt must not look as if they were in stock.
+    for doubt in &doubts {
+        cx.output.notice(&doubt.sentence(cx));
+    }
+    Ok(())
 }
 
 /// `default` is the threshold of products that have none of their own.

@@ -54,7 +54,7 @@ pub(super) async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
     let malls: Vec<i64> = malls.iter().map(|mall| mall.id).collect();
     let rows = select(&mut db, &malls, args).await?;
     db.close().await;
-    let table = |rows: &[Listed]| table(rows, cx.time_zone());
+    let table = |rows: &[Listed], format| table(rows, format, cx.time_zone());
     args.format.print(cx, rows, args.limit, "no differences", table)
 }
 
@@ -85,21 +85,24 @@ async fn select(db: &mut Db, malls: &[i64], args: &ListArgs) -> anyhow::Result<V
     Ok(db.fetch_all(&sql, values).await?)
 }
 
-fn table(rows: &[Listed], time_zone: Tz) -> Table {
+fn table(rows: &[Listed], format: StockListFormat, time_zone: Tz) -> Table {
+    let shown = |code: &str| match Cause::of(code).filter(|_| format == StockListFormat::Table) {
+        Some(cause) => cause.shown(Locale::En).to_owned(),
+        None => code.to_owned(),
+    };
     let text = |key, label| Column::new(key, label, ColumnKind::Text);
     let number = |key, label| Column::new(key, label, ColumnKind::Number);
     let number_or_none = |number: Option<i64>| number.map_or(Cell::Empty, Cell::Int);
     let rows = rows
         .iter()
         .map(|row| {
-            let cause = Cause::of(&row.cause).map_or(row.cause.as_str(), |cause| cause.shown(Locale::En));
             Row::new(vec![
                 Cell::text(shown_time(&row.found_at, time_zone)),
                 Cell::text(row.mall.shown()),
                 Cell::text(row.product.shown()),
                 number_or_none(row.quantity),
                 Cell::text(row.stored.as_ref().map_or("", StoredText::shown)),
-                Cell::text(cause),
+                Cell::text(shown(&row.cause)),
                 Cell::text(row.repair.as_str()),
                 number_or_none(row.target),
                 Cell::text(row.run.to_string()),

@@ -22,15 +22,16 @@ pub(super) enum StockListFormat {
 
 impl StockListFormat {
     /// Prints at most so many of the rows, of which one more was read. `nothing` is what people read instead of an
-    /// empty table.
+    /// empty table. `table` makes one in this format: people read names, programs codes.
     pub(super) fn print<T: Serialize>(
         self,
         cx: &Context,
         mut rows: Vec<T>,
         limit: u32,
         nothing: &str,
-        table: impl Fn(&[T]) -> Table,
+        table: impl Fn(&[T], Self) -> Table,
     ) -> anyhow::Result<()> {
+        let table = |rows: &[T]| table(rows, self);
         let are_more = drop_one_more(&mut rows, limit);
         match self {
             Self::Json => ListFormat::Json.print(&cx.output, &rows, nothing, table)?,

@@ -176,7 +176,7 @@ impl Summary {
         if all == 0 {
             return locale.pick(
                 format!("Stock of {day}: no differences between Redis and the database, {products} compared"),
-                format!("{day}の在庫：Redis と DB の差異なし（{compared}商品を照合）"),
+                format!("{day}の在庫：Redis と DB の差異なし（商品{compared}件を照合）"),
                 format!("{day} 재고: Redis와 DB 불일치 없음 (상품 {compared}개 대조)"),
             );
         }
@@ -184,7 +184,7 @@ impl Summary {
         let (all, repaired) = (grouped(all), grouped(repaired));
         locale.pick(
             format!("Stock of {day}: Redis and the database differed {times}, {repaired} repaired, {products} compared"),
-            format!("{day}の在庫：Redis と DB の差異{all}件、修復済み{repaired}件（{compared}商品を照合）"),
+            format!("{day}の在庫：Redis と DB の差異{all}件、修復済み{repaired}件（商品{compared}件を照合）"),
             format!("{day} 재고: Redis와 DB 불일치 {all}건, 복구 {repaired}건 (상품 {compared}개 대조)"),
         )
     }
@@ -196,8 +196,8 @@ impl Summary {
             let malls = one_line(&self.not_compared.join(", "));
             lines.push(locale.pick(
                 format!("Not compared: {malls}"),
-                format!("照合されていないモール：{malls}"),
-                format!("대조하지 않은 몰: {malls}"),
+                format!("未照合の店舗：{malls}"),
+                format!("대조하지 않은 쇼핑몰: {malls}"),
             ));
         }
         if self.unsettled > 0 {
@@ -206,7 +206,7 @@ impl Summary {
             let unsettled = group_digits(&self.unsettled.to_string());
             lines.push(locale.pick(
                 format!("Moved all the time and {were} not compared: {moved}"),
-                format!("変動が続き照合できなかった商品：{unsettled}点"),
+                format!("変動が続き照合できなかった商品：{unsettled}件"),
                 format!("계속 변동하여 대조하지 못한 상품: {unsettled}개"),
             ));
         }

@@ -66,6 +66,8 @@ pub(super) struct Work {
     pub(super) quoted: Vec<String>,
     /// What is there although the run did not succeed, in words.
     pub(super) left_behind: String,
+    /// Whether its success says nothing about earlier failures.
+    pub(super) leaves_failures_open: bool,
     /// If it was cut short, and the next start goes on from its checkpoint: what is known of its last commit.
     pub(super) last_commit: Option<LastCommit>,
 }
@@ -190,6 +192,7 @@ impl Worker<'_> {
             summary: left.summary,
             quoted: left.quoted,
             left_behind: left.left_behind,
+            leaves_failures_open: left.leaves_failures_open,
             last_commit: left.last_commit.filter(|_| !discards_checkpoint),
         })
     }

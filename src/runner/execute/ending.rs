@@ -30,6 +30,9 @@ impl Worker<'_> {
         mut work: Work,
     ) -> Attempted {
         (work.verdict, work.outlook) = self.write_ending(execution, &mut work).await;
+        if work.leaves_failures_open {
+            self.session.leaves_failures_open.set(true);
+        }
         let (verdict, ending) = (&work.verdict, &work.ending);
         self.session.cx.output.event(
             "run ended",
@@ -153,8 +156,9 @@ async fn write_ending_over(
         keep_to_checkpoint(db, spec, execution, work).await?;
         let work = &*work;
         let ending = &work.ending;
-        let resolves =
-            ending.status == Status::Completed && (execution.attempt > 1 || execution.retry_of.is_some());
+        let resolves = ending.status == Status::Completed
+            && !work.leaves_failures_open
+            && (execution.attempt > 1 || execution.retry_of.is_some());
         if !history::finish(db, execution.id, execution.epoch, ending).await? {
             // A commit whose acknowledgement was lost has written it already; CRASHED is always somebody else's word.
             let row = history::find(db, execution.id).await?;
@@ -176,7 +180,7 @@ async fn write_ending_over(
                 history::resolve_errors_of(db, retried, ending.ended_at).await?;
             }
         }
-        if ending.status == Status::Completed {
+        if ending.status == Status::Completed && !work.leaves_failures_open {
             settling::settle_by_run(db, execution, work.retry_items.is_some(), ending.ended_at).await?;
         }
         let outlook = match ending.status {

@@ -78,7 +78,9 @@ async fn execute_under(cx: &Context, job: &dyn AnyJob, options: &RunOptions, sig
         }
     };
     if code == ExitCode::Completed && !options.dry_run && !worker.is_database_gone {
-        worker.settle_command().await;
+        if !session.leaves_failures_open.get() {
+            worker.settle_command().await;
+        }
         outage::know(cx);
     }
     worker.note_outage(code).await;

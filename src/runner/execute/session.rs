@@ -38,6 +38,8 @@ pub(super) struct Session<'a> {
     pub(super) redactor: Redactor,
     /// Whether a run of the command got its lease, and so may have committed something.
     pub(super) has_leased: Cell<bool>,
+    /// Whether the success of one of its runs says nothing about earlier failures.
+    pub(super) leaves_failures_open: Cell<bool>,
 }
 
 impl<'a> Session<'a> {
@@ -58,6 +60,7 @@ impl<'a> Session<'a> {
             identity: ProcessIdentity::own(),
             deadline: options.timeout.or(cx.config.job_timeout(spec.name)).unwrap_or(spec.deadline),
             redactor: cx.config.redactor(),
+            leaves_failures_open: Cell::new(false),
             has_leased: Cell::new(false),
         }
     }

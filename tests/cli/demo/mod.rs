@@ -332,6 +332,11 @@ fn what_the_demo_says_to_do_next_does_it(sandbox: &Sandbox) {
         published(sandbox)[before.len()..],
         ["order.cancelled A20261120-5", "order.expiration.notification A20261120-5"]
     );
+    // A second demo of the day has no order left to wait for.
+    let again = sandbox.batchctl(["demo"]).now(later).run().succeeds();
+    again
+        .prints("today are paid or cancelled; tomorrow's demo has new ones.\n")
+        .never_shows("time to be paid");
     // Without a Redis there is nothing to compare: that is said at once, and what to do.
     let ran = sandbox.batchctl(["stock", "reconcile"]).run().exits(78);
     assert_eq!(ran.stderr.lines().filter(|line| line.starts_with("error: ")).count(), 1, "{}", ran.stderr);

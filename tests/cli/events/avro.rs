@@ -420,7 +420,7 @@ fn a_payload_that_does_not_fit_is_given_up_as_it_was_written(sandbox: &Sandbox) 
     let reason = "payload.n: expected a long, which has no fraction, found the number 1.5";
     assert_eq!(sandbox.scalar("SELECT last_error FROM outbox_events WHERE attempts = 1"), reason);
     let ran = world.publish().now("2026-11-20T01:01:00+09:00").run().exits(3);
-    ran.says(&format!("event {poison}: {reason}"));
+    ran.says(&format!("event {poison}: given up (order.paid): {reason}"));
     let [dead] = world.kafka.log("dead").try_into().unwrap();
     assert_eq!(String::from_utf8(dead.value).unwrap(), "{\"n\": 1.5}");
     for (name, value) in
@@ -446,7 +446,12 @@ fn a_schema_that_cannot_be_read_stops_all_before_anything_is_sent(sandbox: &Sand
     ran.says("schemas/order.shipped.avsc")
         .prints("order.paid: can be read")
         .prints("order.cancelled: can be read");
-    world.schemas(&["list"]).succeeds().prints("order.shipped").prints("line 2 column 20");
+    world
+        .schemas(&["list"])
+        .exits(78)
+        .prints("order.shipped")
+        .prints("line 2 column 20")
+        .says("not readable");
     sandbox.write("batchctl.toml", format!("{SETTINGS}schemas = \"shemas\"\n"));
     world.publish().run().exits(78).says("failed to read the folder `shemas` (`events.kafka.schemas`)");
 }

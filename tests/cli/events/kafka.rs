@@ -241,7 +241,7 @@ fn an_event_that_is_too_large_is_given_up_and_gets_into_the_dead_letter_topic(sa
     assert_eq!(numbers(&kafka, "order.paid"), [3]);
     refuse();
     let ran = publish_to(sandbox, &kafka).now("2026-11-20T01:01:00+09:00").run().exits(3);
-    ran.says(&format!("event {large}: MessageTooLarge"));
+    ran.says(&format!("event {large}: given up (order.paid): MessageTooLarge"));
     assert_eq!(numbers(&kafka, "order.paid"), [3, 2], "its aggregate goes on");
     let [dead] = kafka.log("dead").try_into().unwrap();
     assert_eq!((dead.key.as_str(), dead.event()["payload"]["n"].as_i64()), ("1", Some(1)));

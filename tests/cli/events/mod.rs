@@ -2,6 +2,7 @@
 
 mod avro;
 mod broker;
+mod checking;
 mod files;
 mod kafka;
 mod operators;

@@ -16,6 +16,7 @@ on_both_databases![
     a_webhook_that_takes_nothing_for_now_costs_no_event_anything,
     a_webhook_whose_settings_are_wrong_costs_no_event_anything,
     a_webhook_that_refuses_everything_is_not_believed,
+    while_refused_events_pause_nobody_is_told_that_the_webhook_has_recovered,
     events_behind_many_that_are_refused_are_reached,
     several_processes_post_each_aggregate_in_order,
     what_one_run_lets_go_is_not_overtaken_by_another,
@@ -91,7 +92,9 @@ fn an_event_that_is_refused_again_and_again_is_given_up_and_its_aggregate_goes_o
     run("2026-11-20T01:00:59+09:00").succeeds();
     assert_eq!(numbers(&webhook).len(), 2);
     let ran = run("2026-11-20T01:01:00+09:00").exits(3);
-    ran.says(&format!("event {poison}: HTTP 422: we do not know this order"));
+    ran.says(&format!("event {poison}: given up (order.paid): HTTP 422: we do not know this order"))
+        .says(&sandbox.command("dev", &format!("events show {poison}")))
+        .says(&sandbox.command("dev", &format!("events replay {poison}")));
     assert_eq!(numbers(&webhook)[2..], [1, 2]);
     assert_eq!(sandbox.sql(&row), [["2", "NULL", "2026-11-19T16:01:00+00:00"]]);
     // Once it is corrected.
@@ -133,6 +136,44 @@ fn a_webhook_that_takes_nothing_for_now_costs_no_event_anything(sandbox: &Sandbo
     let webhook = Webhook::start();
     post_to(sandbox, &webhook.url("/")).run().succeeds();
     assert_eq!(numbers(&webhook), [2]);
+}
+
+fn while_refused_events_pause_nobody_is_told_that_the_webhook_has_recovered(sandbox: &Sandbox) {
+    let (refusing, taking, people) = (refusing("n", 422), Webhook::start(), Webhook::start());
+    let run = |webhook: &Webhook, minute: &str| {
+        let publish = post_with(sandbox, &webhook.url("/"), &["--verbose"]);
+        let channel = "[[alerts.channel]]\nname = 'dev'\nkind = 'webhook'\nurl_variable = 'PEOPLE_URL'\n";
+        sandbox.write("batchctl.toml", format!("{SETTINGS}[alerts]\ndev_channel = 'dev'\n{channel}"));
+        publish.env("PEOPLE_URL", people.url("/")).now(&format!("2026-11-20T01:{minute}:00+09:00")).run()
+    };
+    let told = || -> Vec<(String, i64)> {
+        let told = people.requests().into_iter().map(|request| request.json());
+        told.map(|told| (told["kind"].as_str().unwrap().to_owned(), told["occurrences"].as_i64().unwrap()))
+            .collect()
+    };
+    let open = || -> Vec<String> {
+        let listed = sandbox.batchctl(["runs", "list", "--open", "--format", "json"]).run().succeeds().stdout;
+        let listed: Vec<serde_json::Value> = serde_json::from_str(&listed).unwrap();
+        listed.iter().map(|run| run["status"].as_str().unwrap().to_owned()).collect()
+    };
+    for order in 1..=5 {
+        event(sandbox, &order.to_string(), "{\"n\": 1}");
+    }
+    run(&refusing, "00").exits(75);
+    assert_eq!(told(), [("failure".to_owned(), 1)]);
+    for minute in ["01", "04"] {
+        run(&refusing, minute)
+            .succeeds()
+            .says("published 0 events; 5 events wait, the first until 2026-11-20 01:05:00 JST");
+    }
+    run(&refusing, "05").exits(75);
+    // What is taken meanwhile says nothing about those five.
+    event(sandbox, "6", "{\"n\": 1}");
+    run(&taking, "06").succeeds().says("published 1 event");
+    assert_eq!((told().len(), open()), (1, vec!["FAILED".to_owned(); 2]));
+    run(&taking, "10").succeeds().says("published 5 events");
+    assert_eq!(told(), [("failure".to_owned(), 1), ("recovery".to_owned(), 2)]);
+    assert_eq!(open(), [""; 0]);
 }
 
 fn a_webhook_whose_settings_are_wrong_costs_no_event_anything(sandbox: &Sandbox) {
@@ -194,10 +235,11 @@ fn runs_do_not_pile_up_behind_a_slow_webhook(sandbox: &Sandbox) {
     for number in 0..3 {
         event(sandbox, &number.to_string(), &format!("{{\"n\": {number}}}"));
     }
+    // Once: nobody writes it while another process reads it.
+    sandbox.write("batchctl.toml", format!("{SETTINGS}processes = 2\n"));
     let publish = |more: &[&str]| {
-        let publish = post_with(sandbox, &webhook.url("/"), more);
-        sandbox.write("batchctl.toml", format!("{SETTINGS}processes = 2\n"));
-        publish
+        let publish = sandbox.batchctl(["events", "publish"].iter().chain(more));
+        publish.env("EVENTS_URL", webhook.url("/")).env("EVENTS_SECRET", SECRET)
     };
     let mut held: Vec<Held> = (0..2).map(|_| publish(&["--limit=1"]).hold_at("events-claimed")).collect();
     held.iter_mut().for_each(Held::wait_until_reached);

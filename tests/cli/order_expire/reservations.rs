@@ -82,7 +82,7 @@ fn a_reservation_is_given_back_with_its_order(store: &Store) {
     assert_eq!(
         store.summary(),
         "cancelled 30 orders; gave back the stock of 60 of 60 lines (90 units); queued 30 notices; released 29 reservations \
-         (87 units), 1 order had none, 1 product without a stock in Redis"
+         (87 units), 1 order had no reservation, 1 product without a stock in Redis"
     );
     let rows = "SELECT state, attempts, units, last_error, COUNT(*) FROM stock_releases GROUP BY 1, 2, 3, 4 ORDER BY units";
     assert_eq!(store.sql(rows), [["RELEASED", "1", "0", "NULL", "1"], ["RELEASED", "1", "3", "NULL", "29"]]);
@@ -174,7 +174,7 @@ fn a_redis_that_was_emptied_is_given_nothing(store: &Store) {
     expire(store, &redis).run().succeeds();
     assert_eq!(redis.command::<i64>(&["DBSIZE"]), 0, "a stock made of what is given back would be wrong");
     assert_eq!(waiting(store), 0);
-    assert!(store.summary().ends_with("; 30 orders had none"), "{}", store.summary());
+    assert!(store.summary().ends_with("; 30 orders had no reservation"), "{}", store.summary());
 }
 
 fn a_replica_a_wrong_password_and_a_silent_server_lose_nothing(store: &Store) {
@@ -249,6 +249,8 @@ fn a_key_of_another_type_fails_its_own_order(store: &Store) {
 
     // They wait for somebody to correct them, and are not told of again at once.
     expire(store, &redis).now("2026-11-20T01:05:00+09:00").run().succeeds();
+    let open = "SELECT COUNT(*) FROM batch_execution WHERE status = 'PARTIAL' AND settled_by IS NULL";
+    assert_eq!(store.scalar(open), "1", "between two attempts nothing has recovered");
     set(&["DEL", "reservation:tokyo:as-list", "stock:tokyo:list"]);
     set(&["SET", "stock:tokyo:list", "5"]);
     let failed = store.scalar("SELECT MIN(id) FROM batch_execution");
@@ -257,7 +259,7 @@ fn a_key_of_another_type_fails_its_own_order(store: &Store) {
         .run()
         .exits(1)
         .says("3 of 3 items failed")
-        .says("released 1 reservation (2 units), 1 order had none");
+        .says("released 1 reservation (2 units), 1 order had no reservation");
     assert_eq!(redis.command::<i64>(&["GET", "stock:tokyo:list"]), 6);
     assert_eq!(waiting(store), 3);
     // Ten minutes later the next run tries by itself.

@@ -391,7 +391,8 @@ fn the_list_of_differences_can_be_narrowed(shop: &Shop) {
     assert!(all.contains("P1") && all.contains("P2") && !all.contains('\u{1b}'), "{all}");
     let open = list(&["--open", "--format", "csv"]);
     assert_eq!(open.lines().count(), 2, "{open}");
-    assert!(open.contains(",tokyo,P2,3,"), "{open}");
+    assert!(open.contains(",tokyo,P2,3,") && open.contains(",WRONG_TYPE,"), "codes, not words: {open}");
+    assert!(all.contains("wrong type"), "{all}");
     let json: Value = serde_json::from_str(&list(&["--run", "1", "--format", "json"])).unwrap();
     assert_eq!(json.as_array().unwrap().len(), 2);
     assert_eq!(list(&["--run", "99"]), "no differences\n");
@@ -422,7 +423,11 @@ fn only_malls_whose_orders_are_here_are_compared(shop: &Shop) {
         .says("the orders of mall `seoul` are not kept in this database");
     stock.reconcile(&[]).run().succeeds();
     assert_eq!(stock.differences(), ["GONE NULL 1 KEY_WITHOUT_PRODUCT NULL REPAIRED"]);
-    shop.batchctl(["stock", "reconcile"]).run().exits(78).says("BATCHCTL_REDIS_URL is not set");
+    shop.batchctl(["stock", "reconcile"])
+        .run()
+        .exits(78)
+        .says("BATCHCTL_REDIS_URL is not set")
+        .says("`enabled = false` in [jobs.\"stock reconcile\"] of ");
     shop.write("batchctl.toml", "[stock.redis]\nstock = \"stock:{mall}\"\n");
     stock.reconcile(&[]).run().exits(78).says("`stock.redis.stock` has no {product}");
     shop.write("batchctl.toml", "[stock.redis]\nstock = \"stock:{product}\"\n");

@@ -13,6 +13,8 @@ use crate::wording::command;
 
 use super::envelope::Ready;
 
+/// What becomes of events while the registry gives no ids.
+const STILL_THERE: &str = "the events stay in the outbox; the next run tries again";
 /// The most characters of a type that an error shows.
 const SHOWN_CHARACTERS: usize = 100;
 
@@ -71,7 +73,7 @@ impl Avro {
             events.filter_map(|(topic, event)| self.key(topic, &event.event_type)).collect();
         for key in wanted {
             if !self.known.contains_key(&key) {
-                let id = self.ask(&key).await?;
+                let id = self.ask(&key).await.map_err(|failure| failure.hint(STILL_THERE))?;
                 self.known.insert(key, id);
             }
         }

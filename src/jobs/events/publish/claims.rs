@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
-use crate::db::{Db, FromRow, Kind, StoredText};
+use crate::db::{Db, FromRow, Kind, StoredText, StoredTime};
 use crate::values;
 
 use super::envelope::{MAX_HEADERS_BYTES, MAX_NAME_BYTES, MAX_PAYLOAD_BYTES, StoredEvent};
@@ -59,6 +59,38 @@ pub(super) async fn count_waiting(db: &mut Db) -> anyhow::Result<i64> {
     let (count,): (i64,) =
         db.fetch_one(&format!("SELECT COUNT(*) FROM outbox_events WHERE {WAITS}"), values![]).await?;
     Ok(count)
+}
+
+/// How many events wait, and until when the first of those that pause.
+#[derive(Debug, FromRow)]
+pub(super) struct Backlog {
+    pub(super) waiting: i64,
+    next_at: Option<StoredTime>,
+}
+
+impl Backlog {
+    /// When the next event is offered again; `None` if none pauses.
+    pub(super) fn next_at(&self) -> Option<DateTime<Utc>> {
+        self.next_at.as_ref().and_then(StoredTime::at)
+    }
+}
+
+/// What waits now.
+pub(super) async fn backlog(db: &mut Db, now: DateTime<Utc>) -> anyhow::Result<Backlog> {
+    let sql = format!(
+        "SELECT COUNT(*) AS waiting, MIN(CASE WHEN next_attempt_at > $1 THEN next_attempt_at END) AS next_at
+         FROM outbox_events WHERE {WAITS}"
+    );
+    Ok(db.fetch_one(&sql, values![now]).await?)
+}
+
+/// Whether one of the events that wait longest was not taken although nothing said that it is at fault.
+pub(super) async fn is_any_in_doubt(db: &mut Db) -> anyhow::Result<bool> {
+    let sql = format!(
+        "SELECT id FROM (SELECT id, attempts, next_attempt_at FROM outbox_events WHERE {WAITS} ORDER BY id LIMIT 10000) oldest
+         WHERE attempts = 0 AND next_attempt_at IS NOT NULL LIMIT 1"
+    );
+    Ok(db.fetch_optional::<(i64,)>(&sql, values![]).await?.is_some())
 }
 
 /// Whether one of the newest events was published at this time or later.

@@ -27,7 +27,7 @@ pub(super) struct StoredEvent {
     event_id: Option<StoredText>,
     aggregate_type: Option<StoredText>,
     aggregate_id: Option<StoredText>,
-    event_type: Option<StoredText>,
+    pub(super) event_type: Option<StoredText>,
     payload: Option<StoredText>,
     headers: Option<StoredText>,
     occurred_at: StoredTime,

@@ -5,6 +5,7 @@
 //! process that dies between the last two leaves events that are sent twice, with the same id.
 
 mod avro;
+pub(in crate::jobs) mod checking;
 mod claims;
 mod envelope;
 mod sink;
@@ -12,7 +13,7 @@ mod sink;
 mod tests;
 mod topics;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -22,6 +23,7 @@ use crate::config::EventsConfig;
 use crate::context::Context;
 use crate::db::Db;
 use crate::failure::Failure;
+use crate::period::shown_instant;
 use crate::runner::{
     Exclusion, Interruption, Items, Job, JobSpec, Planned, Run, failpoint, history, minutes,
 };
@@ -85,6 +87,7 @@ impl Job for Args {
         };
         let others = claims::count_earlier_runs(run.db, run.id()).await?;
         if others >= run.cx.config.events().processes() {
+            run.leave_failures_open();
             run.summarise(format!("left to {}", counted(others, "other run", "other runs")));
             return Ok(());
         }
@@ -99,6 +102,7 @@ impl Job for Args {
             until,
             left: self.limit.map(i64::from),
             named: BTreeSet::new(),
+            has_advised: false,
             partial: None,
             last_refusal: None,
             tally: Tally::default(),
@@ -111,7 +115,8 @@ impl Job for Args {
             published = Err(doubt.into());
         }
         let tally = publishing.tally.sentence();
-        run.summarise(tally.clone());
+        let backlog = if published.is_ok() { publishing.backlog(run).await? } else { None };
+        run.summarise(backlog.map_or_else(|| tally.clone(), |backlog| format!("{tally}; {backlog}")));
         if publishing.tally.is_any() {
             run.leaves(format!("{tally}; the rest are unchanged"));
         }
@@ -219,6 +224,8 @@ struct Publishing {
     left: Option<i64>,
     /// Those that are too large to be touched, and were named.
     named: BTreeSet<i64>,
+    /// Whether what to do about an event that was given up has been said.
+    has_advised: bool,
     /// What is wrong with a part of the sink, told once the others are done.
     partial: Option<Failure>,
     /// Why the sink refused the last one of which nothing says that it is at fault.
@@ -249,6 +256,27 @@ impl Publishing {
         }
     }
 
+    /// What waits still, if nothing was published; and whether that leaves earlier failures open. What the sink did not take
+    /// pauses for minutes, and a run in between finds nothing to offer: it has not proven that the sink takes anything.
+    async fn backlog(&self, run: &mut Run<'_>) -> anyhow::Result<Option<String>> {
+        if self.tally.published > 0 {
+            if claims::is_any_in_doubt(run.db).await? {
+                run.leave_failures_open();
+            }
+            return Ok(None);
+        }
+        let backlog = claims::backlog(run.db, run.cx.now()).await?;
+        if backlog.waiting == 0 {
+            return Ok(None);
+        }
+        run.leave_failures_open();
+        let waiting = counted(backlog.waiting, "event waits", "events wait");
+        Ok(Some(match backlog.next_at() {
+            Some(at) => format!("{waiting}, the first until {}", shown_instant(at, run.cx.time_zone())),
+            None => waiting,
+        }))
+    }
+
     async fn claim(&mut self, run: &mut Run<'_>, page: Page) -> anyhow::Result<Claim> {
         let (id, now, longest) = (run.id(), run.cx.now(), self.policy.longest());
         let claim =
@@ -270,8 +298,10 @@ impl Publishing {
         run.read(claim.events.len() as u64);
         let mut fates: Vec<(i64, Fate)> = Vec::with_capacity(claim.events.len());
         let mut ready = Vec::with_capacity(claim.events.len());
+        let mut types: HashMap<i64, String> = HashMap::with_capacity(claim.events.len());
         for event in claim.events {
             let id = event.id;
+            types.extend(event.event_type.as_ref().map(|event_type| (id, event_type.shown().to_owned())));
             match event.ready() {
                 Ok(event) => ready.push(event),
                 // Nothing is gained by trying again: it will not become readable by itself.
@@ -288,7 +318,16 @@ impl Publishing {
         self.bury(dead, &mut fates, now).await;
         for (id, fate) in &fates {
             if let Fate::Dead { reason, .. } = fate {
-                run.fail_item(&item_key(*id), "publish", &Failure::bad_input(reason.clone()).into());
+                let event_type =
+                    types.get(id).map(|event_type| format!(" ({event_type})")).unwrap_or_default();
+                let mut failure = Failure::bad_input(format!("given up{event_type}: {reason}"));
+                // One advice for all of them, with a number to begin with.
+                if !std::mem::replace(&mut self.has_advised, true) {
+                    failure = failure.hint(format!(
+                        "`batchctl events show {id}` shows it; once its cause is gone: `batchctl events replay {id}`"
+                    ));
+                }
+                run.fail_item(&item_key(*id), "publish", &failure.into());
             }
         }
         let (is_settled, settled) = settle(run, now, &fates).await;

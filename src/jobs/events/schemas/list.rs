@@ -4,6 +4,8 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::documents::{Cell, Column, ColumnKind, ListFormat, Row, Table};
+use crate::failure::Failure;
+use crate::wording::share;
 
 use super::{Schemas, subject_of};
 
@@ -47,7 +49,15 @@ pub(super) fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
         problem: Some(failure.message),
     }));
     rows.sort_by(|one, other| one.event_type.cmp(&other.event_type));
-    args.format.print(&cx.output, &rows, "no schemas", table)
+    args.format.print(&cx.output, &rows, "no schemas", table)?;
+    let broken = rows.iter().filter(|row| row.problem.is_some()).count() as u64;
+    if broken == 0 {
+        return Ok(());
+    }
+    let share = share(broken, rows.len() as u64, "schema", "schemas");
+    Err(Failure::configuration(format!("{share} not readable: see above"))
+        .hint("correct the file; `batchctl events schemas check --offline` reads all of them")
+        .into())
 }
 
 fn table(rows: &[Listed]) -> Table {
@@ -57,7 +67,10 @@ fn table(rows: &[Listed]) -> Table {
             Cell::text(row.event_type.clone()),
             Cell::text(row.problem.clone().unwrap_or_else(|| row.record.clone())),
             Cell::text(row.origin.clone()),
-            Cell::text(row.subject.as_deref().unwrap_or("by --aggregate-type")),
+            Cell::text(match &row.subject {
+                None if row.problem.is_none() => "by --aggregate-type",
+                subject => subject.as_deref().unwrap_or_default(),
+            }),
         ])
     });
     Table {
@@ -67,8 +80,8 @@ fn table(rows: &[Listed]) -> Table {
         columns: vec![
             text("event_type", "Type"),
             text("record", "Record"),
-            text("origin", "From"),
-            text("subject", "Subject"),
+            text("origin", "From").wide_only(),
+            text("subject", "Subject").wide_only(),
         ],
     }
 }

@@ -2,6 +2,7 @@
 //! many are. Cancelled by mistake, they would all be orders that somebody wanted.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
 
 use super::REASON;
 use crate::config::OrderExpireConfig;
@@ -28,9 +29,9 @@ pub(super) struct Breaker {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Silence {
     mall: String,
-    expiring: i64,
     most: i64,
     since: DateTime<Utc>,
+    time_zone: Tz,
 }
 
 impl Breaker {
@@ -49,7 +50,7 @@ impl Breaker {
     pub(super) async fn silence(
         &self,
         db: &mut Db,
-        mall: &Mall,
+        (mall, time_zone): (&Mall, Tz),
         due: i64,
     ) -> anyhow::Result<Option<Silence>> {
         let Self { most, silence, now } = *self;
@@ -63,7 +64,7 @@ impl Breaker {
             return Ok(None);
         }
         let usual = count(db, PAID, mall, [since - TimeDelta::days(USUAL_DAYS), since], most).await?;
-        Ok((usual >= most).then(|| Silence { mall: mall.code.clone(), expiring: due + expired, most, since }))
+        Ok((usual >= most).then(|| Silence { mall: mall.code.clone(), most, since, time_zone }))
     }
 
     /// The most orders to count: more are too many in any case.
@@ -75,25 +76,25 @@ impl Breaker {
 impl Silence {
     /// What to tell of the malls that nobody pays at.
     pub(super) fn failure(silences: &[Self]) -> Option<Failure> {
-        let first = silences.first()?;
-        let malls: Vec<String> = silences
-            .iter()
-            .map(|silence| {
-                // What was counted is more than the most, and how much more nobody knows.
-                let more = if silence.expiring > silence.most + 1 { "or more " } else { "" };
-                let orders = counted(silence.expiring, "order", "orders");
-                format!("mall `{}` ({orders} {more}unpaid)", silence.mall)
-            })
-            .collect();
-        let since = first.since.format("%Y-%m-%d %H:%M UTC");
+        if silences.is_empty() {
+            return None;
+        }
+        let of_mall = |silence: &Self| {
+            let since = silence.since.with_timezone(&silence.time_zone).format("%Y-%m-%d %H:%M %Z");
+            // Nobody counts further: how many more there are is not known.
+            let unpaid = counted(silence.most, "unpaid order", "unpaid orders");
+            format!("mall `{}` (more than {unpaid}, none paid since {since})", silence.mall)
+        };
+        let told: Vec<String> = silences.iter().map(of_mall).collect();
+        let malls: Vec<&str> = silences.iter().map(|silence| silence.mall.as_str()).collect();
         Some(
             Failure::failed(format!(
-                "unpaid orders are left as they are, because no order has been paid since {since} where usually many are: {}",
-                malls.join(", ")
+                "unpaid orders are left as they are where usually many are paid and now none is: {}",
+                told.join(", ")
             ))
             .hint(format!(
                 "do payments work? Once one arrives, the next run goes on by itself; if customers really did not pay: {}",
-                command(&["order", "expire", "--accept-silence"])
+                command(&["order", "expire", "--mall", &malls.join(","), "--accept-silence"])
             )),
         )
     }

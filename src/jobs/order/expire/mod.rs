@@ -146,6 +146,29 @@ impl Job for Args {
             None => Ok(()),
         }
     }
+
+    /// Says how many orders of each mall would be cancelled, and how many units given back.
+    async fn try_out(&self, cx: &Context, db: &mut Db) -> anyhow::Result<()> {
+        let until = self.until(cx.now())?;
+        let breaker = Breaker::new(cx.config.order_expire(), cx.now());
+        db.plan_by_index().await?;
+        let malls = self.own_malls(db).await?;
+        let (mut open, mut silences) = (Vec::new(), Vec::new());
+        for mall in malls.iter().filter(|mall| mall.time_zone().is_ok()) {
+            let due = count_due(db, mall, until, breaker.enough()).await?;
+            let zone = mall.time_zone()?;
+            match breaker.silence(db, (mall, zone), due).await?.filter(|_| !self.accept_silence && due > 0) {
+                Some(silence) => silences.push(silence),
+                None => open.push(mall.id),
+            }
+        }
+        let found = would_expire(db, &open, until, self.limit).await?;
+        let lines: Vec<String> = found.iter().filter_map(|found| found.sentence(&malls)).collect();
+        let lines =
+            if lines.is_empty() { "no order would be cancelled".to_owned() } else { lines.join("\n") };
+        cx.output.text(&lines)?;
+        Silence::failure(&silences).map_or(Ok(()), |failure| Err(failure.into()))
+    }
 }
 
 impl Args {
@@ -181,13 +204,13 @@ impl Args {
     async fn has_due(&self, run: &mut Run<'_>, terms: &Terms<'_>, tally: &mut Tally) -> anyhow::Result<bool> {
         run.fail_misdated_where(terms.mall, &Dated::ORDERS, "status = 'PAYMENT_WAIT'").await?;
         let breaker = Breaker::new(run.cx.config.order_expire(), terms.now);
-        let due = count_due(run.db, terms, breaker.enough()).await?;
+        let due = count_due(run.db, terms.mall, terms.until, breaker.enough()).await?;
         if due == 0 {
             return Ok(false);
         }
         run.db.analyze_unknown(&READ).await?;
         if !self.accept_silence
-            && let Some(silence) = breaker.silence(run.db, terms.mall, due).await?
+            && let Some(silence) = breaker.silence(run.db, (terms.mall, terms.time_zone), due).await?
         {
             tally.silences.push(silence);
             return Ok(false);
@@ -575,13 +598,58 @@ fn bounded(orders: u64) -> i64 {
 }
 
 /// How many orders are due: at most `most`.
-async fn count_due(db: &mut Db, terms: &Terms<'_>, most: i64) -> anyhow::Result<i64> {
+async fn count_due(db: &mut Db, mall: &Mall, until: DateTime<Utc>, most: i64) -> anyhow::Result<i64> {
     let sql = format!(
         "SELECT COUNT(*) FROM (SELECT 1 FROM orders o WHERE {DUE} AND {} LIMIT $3) due",
         db.is_time("o.ordered_at")
     );
-    let (due,): (i64,) = db.fetch_one(&sql, values![terms.mall.id, terms.until, most]).await?;
+    let (due,): (i64,) = db.fetch_one(&sql, values![mall.id, until, most]).await?;
     Ok(due)
+}
+
+/// What a run would do in a mall.
+#[derive(Debug, FromRow)]
+struct WouldExpire {
+    mall_id: i64,
+    orders: i64,
+    units: i64,
+}
+
+impl WouldExpire {
+    fn sentence(&self, malls: &[Mall]) -> Option<String> {
+        let mall = malls.iter().find(|mall| mall.id == self.mall_id)?;
+        let orders = counted(self.orders, "order", "orders");
+        let units = counted(self.units, "unit", "units");
+        Some(format!("mall `{}`: {orders} would be cancelled, and {units} given back", mall.code))
+    }
+}
+
+/// What a run would do in each of these malls that has orders to cancel.
+async fn would_expire(
+    db: &mut Db,
+    malls: &[i64],
+    until: DateTime<Utc>,
+    limit: Option<u64>,
+) -> anyhow::Result<Vec<WouldExpire>> {
+    let limit = limit.map_or(i64::MAX, bounded);
+    Ok(db.fetch_all(&would_expire_sql(db), values![json!(malls), until, limit]).await?)
+}
+
+/// Units go back only to products that have a stock, and of a line that can be read. Each line and each product is looked up,
+/// by construction.
+fn would_expire_sql(db: &Db) -> String {
+    format!(
+        "SELECT due.mall_id, COUNT(*) AS orders, CAST(COALESCE(SUM((
+             SELECT SUM(i.quantity) FROM order_items i
+             WHERE i.order_id = due.id AND i.quantity BETWEEN 0 AND 999999999
+               AND (SELECT COUNT(*) FROM products p JOIN stock s ON s.product_id = p.id
+                    WHERE p.mall_id = due.mall_id AND p.product_code = i.product_code) > 0
+         )), 0) AS BIGINT) AS units
+         FROM (SELECT o.id, o.mall_id FROM orders o WHERE {} AND {} ORDER BY o.ordered_at, o.id LIMIT $3) due
+         GROUP BY due.mall_id ORDER BY due.mall_id",
+        DUE.replace("o.mall_id = $1", &format!("o.mall_id IN {}", db.numbers("$1"))),
+        db.is_time("o.ordered_at")
+    )
 }
 
 /// Where a page begins: after the order of this time, as it is stored, and with this id. On SQLite the same time can be stored

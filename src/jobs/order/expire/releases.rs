@@ -152,7 +152,7 @@ impl Released {
             parts.push(format!("released {reservations} ({})", counted(self.units, "unit", "units")));
         }
         if self.gone > 0 {
-            parts.push(format!("{} had none", counted(self.gone, "order", "orders")));
+            parts.push(format!("{} had no reservation", counted(self.gone, "order", "orders")));
         }
         if self.reopened > 0 {
             parts.push(format!("{} opened again", counted(self.reopened, "order was", "orders were")));
@@ -180,6 +180,10 @@ pub(super) async fn release(run: &mut Run<'_>) -> anyhow::Result<Released> {
     let until = if run.retry_items().is_some() { now + pause(u32::MAX) } else { now };
     let resting = resting(run.db, until).await?;
     run.skip_items_once(&resting, PHASE, "BAD_INPUT").await?;
+    if !resting.is_empty() {
+        // Between two attempts nothing has recovered.
+        run.leave_failures_open();
+    }
     if !next_page(run.db, until, i64::MIN).await?.is_empty() {
         match server.connect().await {
             Ok(mut redis) => release_pages(run, &mut redis, until, &mut released).await?,

@@ -28,7 +28,7 @@ pub(super) fn of_products(cx: &Context, id: &str, severity: Severity, digest: &D
     let are = if digest.total == 1 { "product is" } else { "products are" };
     let title = locale.pick(
         format!("{total} {are} low on stock"),
-        format!("在庫が少ない商品：{total}点"),
+        format!("在庫が少ない商品：{total}件"),
         format!("재고 부족 상품 {total}개"),
     );
     let mut lines: Vec<String> = digest.named.iter().map(|low| line(low, locale)).collect();
@@ -38,7 +38,7 @@ pub(super) fn of_products(cx: &Context, id: &str, severity: Severity, digest: &D
         let command = cx.full_command("stock alerts");
         lines.push(locale.pick(
             format!("and {more} more: {command}"),
-            format!("ほか{more}点：{command}"),
+            format!("ほか{more}件：{command}"),
             format!("외 {more}개: {command}"),
         ));
     }
@@ -56,7 +56,7 @@ fn line(low: &Low, locale: Locale) -> String {
     let left = match low.quantity {
         0 => locale.pick("sold out".to_owned(), "在庫切れ".to_owned(), "품절".to_owned()),
         1.. => {
-            locale.pick(format!("{quantity} left"), format!("残り{quantity}"), format!("{quantity}개 남음"))
+            locale.pick(format!("{quantity} left"), format!("残り{quantity}点"), format!("{quantity}개 남음"))
         }
         // More was sold than there was.
         _ => locale.pick(format!("stock {quantity}"), format!("在庫 {quantity}"), format!("재고 {quantity}")),
@@ -79,8 +79,8 @@ pub(super) fn of_feed(cx: &Context, feed: &Feed) -> Message {
         (group_digits(&feed.products.to_string()), group_digits(&feed.watched.to_string()));
     let title = locale.pick(
         format!("The stock of mall {mall} is in doubt: {products} of {watched} products became low at once"),
-        format!("モール {mall} の在庫に疑義：{watched}点中{products}点が一度に基準以下"),
-        format!("몰 {mall} 재고 확인 필요: 상품 {watched}개 중 {products}개가 한꺼번에 기준 이하"),
+        format!("店舗 {mall} の在庫数に異常の疑い：対象商品{watched}件のうち{products}件が一度に基準以下"),
+        format!("쇼핑몰 {mall} 재고 확인 필요: 상품 {watched}개 중 {products}개가 한꺼번에 기준 이하"),
     );
     let lines = vec![
         locale.pick(

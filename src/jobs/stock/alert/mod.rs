@@ -22,7 +22,7 @@ use crate::runner::{Exclusion, Items, Job, JobSpec, Planned, Run, failpoint, min
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, MallArgs};
 use crate::values;
-use crate::wording::counted;
+use crate::wording::{command, counted};
 
 use super::telling::{Recipients, severity};
 use message::Digest;
@@ -80,6 +80,9 @@ impl Job for Args {
             run.chunk(None::<&str>, async |db| note_told(db, now).await).await?;
         }
         run.summarise(noted.sentence());
+        for feed in &noted.doubtful {
+            run.summarise(feed.sentence(cx));
+        }
         Ok(())
     }
 }
@@ -114,7 +117,41 @@ struct Noted {
     opened: u64,
     recovered: u64,
     /// Malls whose stock is in doubt.
-    doubtful: usize,
+    doubtful: Vec<Doubt>,
+}
+
+/// A mall whose stock is in doubt.
+#[derive(Debug, FromRow)]
+pub(super) struct Doubt {
+    mall: StoredText,
+    products: i64,
+    watched: i64,
+}
+
+impl Doubt {
+    /// Which mall, why, and what to do about it.
+    pub(super) fn sentence(&self, cx: &Context) -> String {
+        let mall = self.mall.shown();
+        let accept = command(&["stock", "alert", "--mall", mall, "--accept-all"]);
+        format!(
+            "the stock of mall `{mall}` is in doubt: {} of {} products became low at once, and no alert is raised for them; \
+             check what writes the table `stock`, or, if it is true: {}",
+            self.products,
+            self.watched,
+            cx.command(accept.strip_prefix("batchctl ").unwrap_or(&accept))
+        )
+    }
+}
+
+/// The malls among these whose stock is in doubt.
+pub(super) async fn doubts(db: &mut Db, malls: &[i64]) -> anyhow::Result<Vec<Doubt>> {
+    let sql = format!(
+        "SELECT SUBSTR(m.code, 1, {READ_CHARACTERS}) AS mall, f.products, f.watched
+         FROM stock_feed_alerts f JOIN malls m ON m.id = f.mall_id
+         WHERE f.closed_at IS NULL AND f.mall_id IN {} ORDER BY f.mall_id",
+        db.numbers("$1")
+    );
+    Ok(db.fetch_all(&sql, values![json!(malls)]).await?)
 }
 
 impl Noted {
@@ -127,12 +164,13 @@ impl Noted {
             ));
         }
         if self.recovered > 0 {
-            parts.push(counted(self.recovered, "has recovered", "have recovered"));
+            parts.push(counted(self.recovered, "product has recovered", "products have recovered"));
         }
-        if self.doubtful > 0 {
-            parts.push(format!("the stock of {} is in doubt", counted(self.doubtful, "mall", "malls")));
+        match (parts.is_empty(), self.doubtful.is_empty()) {
+            (false, _) => parts.join(", "),
+            (true, true) => "no product is newly low on stock".to_owned(),
+            (true, false) => "no alert was raised".to_owned(),
         }
-        if parts.is_empty() { "no product is newly low on stock".to_owned() } else { parts.join(", ") }
     }
 }
 
@@ -153,7 +191,7 @@ async fn note(db: &mut Db, watch: &Watch<'_>, now: DateTime<Utc>) -> anyhow::Res
     let low: Vec<i64> = plausible.iter().filter(|mall| mall.newly_low > 0).map(|mall| mall.mall_id).collect();
     let opened = if low.is_empty() { 0 } else { open_low(db, watch, &low, now).await? };
     let watched = fallen.iter().map(|mall| u64::try_from(mall.watched).unwrap_or(0)).sum();
-    Ok(Noted { watched, opened, recovered, doubtful: doubtful.len() })
+    Ok(Noted { watched, opened, recovered, doubtful: doubts(db, &watch.malls).await? })
 }
 
 /// The products that are made, with their stock and their thresholds: their own, or the default `$1`. One that a shop has

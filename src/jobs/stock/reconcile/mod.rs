@@ -262,7 +262,10 @@ fn note_failures(run: &mut Run<'_>, place: &Place, found: &Found) {
 fn server(cx: &Context) -> Result<RedisServer, Failure> {
     cx.redis().ok_or_else(|| {
         Failure::configuration("BATCHCTL_REDIS_URL is not set: `stock reconcile` compares the stock in Redis")
-            .hint("set it, or leave this job out where stock is kept in the database alone")
+            .hint(
+                "set it to the Redis in which the shop keeps its stock; if stock is kept in the database alone, leave this \
+                 job out: `enabled = false` in [jobs.\"stock reconcile\"] of batchctl.toml, and print the crontab again",
+            )
             .retry_once("once it is set")
     })
 }
