@@ -75,6 +75,15 @@ pub enum RedisTrouble {
     Script(String),
 }
 
+impl From<RedisTrouble> for Failure {
+    fn from(trouble: RedisTrouble) -> Self {
+        match trouble {
+            RedisTrouble::Server(failure) => failure,
+            RedisTrouble::Script(problem) => Self::failed(format!("Redis refuses a script: {problem}")),
+        }
+    }
+}
+
 impl Context {
     /// The server of `BATCHCTL_REDIS_URL`, if it is set. Opens no connection.
     pub fn redis(&self) -> Option<RedisServer> {
@@ -171,6 +180,24 @@ impl RedisServer {
 }
 
 impl Redis {
+    /// What it is called in messages: `Redis at host:port/database`, without user and password.
+    pub fn name(&self) -> String {
+        self.server.name()
+    }
+
+    /// What it means that a script returns what it never does: it is something else, or broken.
+    pub fn strange(&self) -> Failure {
+        Failure::try_later(format!("{} gave an answer that its script does not return", self.name()))
+            .symptom("Redis cannot be used")
+            .hint(format!("is it a Redis? Otherwise correct {}", self.server.origin))
+            .retry_once("once Redis answers again")
+    }
+
+    /// The variable that names it, and where it was set.
+    pub fn origin(&self) -> &str {
+        &self.server.origin
+    }
+
     /// A server that is a node of a cluster says so, unless the user may not ask.
     async fn refuse_cluster(&mut self) -> Result<(), Failure> {
         let asked: RedisResult<String> =
@@ -193,6 +220,9 @@ impl Redis {
         script: &'static str,
         invocations: &[Invocation],
     ) -> Result<Vec<Result<Reply, RedisTrouble>>, Failure> {
+        if invocations.is_empty() {
+            return Ok(Vec::new());
+        }
         let name = self.load(script).await.map_err(|error| self.server.failure(&error))?;
         let mut pipeline = redis::Pipeline::with_capacity(invocations.len());
         pipeline.ignore_errors();
