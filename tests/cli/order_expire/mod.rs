@@ -2,6 +2,7 @@
 
 mod breaker;
 mod customers;
+mod hostile_redis;
 mod locks;
 mod payments;
 mod recovery;
