@@ -98,7 +98,9 @@ pub fn parse_day(text: &str, today: NaiveDate) -> Result<NaiveDate, PeriodError>
     if !shaped {
         return Err(not_a_day());
     }
-    NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| PeriodError::NoSuchDate(text.to_owned()))
+    let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok();
+    // No calendar that people or databases use has a year 0.
+    day.filter(|day| day.year() >= 1).ok_or_else(|| PeriodError::NoSuchDate(text.to_owned()))
 }
 
 /// Parses a moment in the past or the future: an instant (RFC 3339), a duration before now such as `2h`, or a day, of which it

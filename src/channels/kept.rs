@@ -95,6 +95,10 @@ impl Waiting for Kept {
     fn warning(channel: &str, reason: &str) -> String {
         format!("failed to post to `{channel}`: {reason}; the message is kept and sent later")
     }
+
+    fn given_up(channel: &str, reason: &str) -> String {
+        format!("a message to `{channel}` is given up: {reason}")
+    }
 }
 
 /// Sends the messages that are due. One that cannot be sent is kept, which changes no job's result.

@@ -3,31 +3,40 @@
 //!
 //! What was delivered is noted at once: a process that dies between the two sends that part again, and nothing else is
 //! sent twice.
+//!
+//! A message whose channel is not configured any more, or that cannot be read, is given up in the end: nobody would send it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
 use super::{Message, PostError};
 use crate::backoff::{Backoff, Jitter};
 use crate::context::Context;
 use crate::db::{Db, FromRow, Problems};
+use crate::printable::{escaped, shortened};
 use crate::values;
 
 /// The most messages of a table that one command sends, so that a long queue does not hold it up.
 pub(crate) const SENT_AT_ONCE: i64 = 10;
+/// How much is shown of a channel's name that a row holds.
+const SHOWN_CHARACTERS: usize = 100;
 /// No message waits longer than this for another attempt.
 const MAX_PAUSE: Duration = Duration::from_hours(6);
 /// The pause between two attempts. Each message is claimed by one command at a time, so jitter would add nothing.
 const PAUSE: Backoff =
     Backoff { first: Duration::from_mins(1), factor: 2, longest: MAX_PAUSE, jitter: Jitter::None };
 
+/// How old a message is that is given up because its channel is not configured. Until then somebody may have started a command
+/// with another configuration, or be about to correct a name.
+const GIVEN_UP_AFTER: TimeDelta = TimeDelta::days(1);
+
 /// A message that waits in a table.
 pub(crate) trait Waiting: Sized {
-    /// The table, with the columns `id`, `channel`, `message`, `attempts`, `next_attempt_at`, `delivered_at` and
-    /// `last_error`.
+    /// The table, with the columns `id`, `channel`, `message`, `created_at`, `attempts`, `next_attempt_at`, `delivered_at`,
+    /// `given_up_at` and `last_error`.
     const TABLE: &'static str;
     /// Its column that says which parts were delivered.
     const NOTED_IN: &'static str;
@@ -46,6 +55,9 @@ pub(crate) trait Waiting: Sized {
 
     /// What is said if a channel cannot be reached.
     fn warning(channel: &str, reason: &str) -> String;
+
+    /// What is said if it is given up.
+    fn given_up(channel: &str, reason: &str) -> String;
 }
 
 #[derive(FromRow)]
@@ -54,6 +66,7 @@ struct Due {
     channel: String,
     message: String,
     noted: Option<String>,
+    created_at: DateTime<Utc>,
     attempts: i64,
     next_attempt_at: DateTime<Utc>,
     #[row(problems)]
@@ -69,8 +82,8 @@ pub(crate) async fn send_due<W: Waiting>(cx: &Context, db: &mut Db) -> anyhow::R
     let due: Vec<Due> = db
         .fetch_all(
             &format!(
-                "SELECT id, channel, message, {} AS noted, attempts, next_attempt_at FROM {}
-                 WHERE delivered_at IS NULL AND (next_attempt_at <= $1 OR next_attempt_at > $2 OR NOT {})
+                "SELECT id, channel, message, {} AS noted, created_at, attempts, next_attempt_at FROM {}
+                 WHERE delivered_at IS NULL AND given_up_at IS NULL AND (next_attempt_at <= $1 OR next_attempt_at > $2 OR NOT {})
                  ORDER BY next_attempt_at, id LIMIT $3",
                 W::NOTED_IN,
                 W::TABLE,
@@ -95,7 +108,7 @@ async fn send<W: Waiting>(cx: &Context, db: &mut Db, due: &Due) -> anyhow::Resul
     // A time in another form than ours equals nothing, and is replaced.
     let sql = format!(
         "UPDATE {} SET attempts = attempts + 1, next_attempt_at = $1
-         WHERE id = $2 AND attempts = $3 AND (next_attempt_at = $4 OR $5 OR NOT {}) AND delivered_at IS NULL",
+         WHERE id = $2 AND attempts = $3 AND (next_attempt_at = $4 OR $5 OR NOT {}) AND delivered_at IS NULL AND given_up_at IS NULL",
         W::TABLE,
         db.is_time("next_attempt_at")
     );
@@ -107,10 +120,10 @@ async fn send<W: Waiting>(cx: &Context, db: &mut Db, due: &Due) -> anyhow::Resul
     let mut waiting = match W::read(&due.message, due.noted.as_deref()) {
         Ok(waiting) => waiting,
         // One that cannot be read must not keep the others back.
-        Err(problem) => return note_error::<W>(db, due.id, &problem, now + MAX_PAUSE).await,
+        Err(problem) => return wait_or_give_up::<W>(cx, db, due, &problem).await,
     };
     let Some(channel) = cx.config.channel(&due.channel) else {
-        return note_error::<W>(db, due.id, "the channel is not configured any more", now + MAX_PAUSE).await;
+        return wait_or_give_up::<W>(cx, db, due, "the channel is not configured any more").await;
     };
     let message = waiting.for_channels(cx.time_zone());
     let mut delivered = std::mem::take(waiting.delivered());
@@ -137,6 +150,25 @@ async fn send<W: Waiting>(cx: &Context, db: &mut Db, due: &Due) -> anyhow::Resul
             note_error::<W>(db, due.id, &reason, cx.machine_time() + wait).await
         }
     }
+}
+
+/// Keeps a message that cannot be sent by this configuration for a while. One that is old is given up, which is said once.
+async fn wait_or_give_up<W: Waiting>(
+    cx: &Context,
+    db: &mut Db,
+    due: &Due,
+    problem: &str,
+) -> anyhow::Result<()> {
+    let now = cx.machine_time();
+    let is_old = due.problems.include("created_at") || now - due.created_at >= GIVEN_UP_AFTER;
+    if !is_old {
+        return note_error::<W>(db, due.id, problem, now + MAX_PAUSE).await;
+    }
+    let sql = format!("UPDATE {} SET last_error = $1, given_up_at = $2 WHERE id = $3", W::TABLE);
+    db.execute(&sql, values![problem, now, due.id]).await?;
+    let channel = shortened(&escaped(&due.channel), SHOWN_CHARACTERS).into_owned();
+    cx.output.notice(&W::given_up(&channel, problem));
+    Ok(())
 }
 
 async fn note_error<W: Waiting>(

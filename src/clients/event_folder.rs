@@ -35,31 +35,17 @@ pub struct EventFolder {
 }
 
 impl EventFolder {
-    /// The folder of `[events] folder`; created if it does not exist.
-    pub fn new(config: &Config) -> Result<Self, Failure> {
-        let folder = config.working_dir().join(config.events().folder());
-        fs::create_dir_all(&folder).map_err(|error| {
-            Failure::configuration(format!(
-                "`events.folder`: failed to make `{}`: {}",
-                folder.display(),
-                in_words(&error)
-            ))
-        })?;
-        Ok(Self { folder, max_file_bytes: config.events().max_file_bytes() })
+    /// Refuses a folder that cannot be written to, or does not exist and could not be created. Creates nothing.
+    pub fn check(config: &Config) -> Result<(), Failure> {
+        let folder = place(config);
+        could_be_written(&folder).map_err(|error| unusable(&folder, &error))
     }
 
-    /// Refuses a folder that could not be made or written to, without making anything.
-    pub fn check(config: &Config) -> Result<(), Failure> {
-        let folder = config.working_dir().join(config.events().folder());
-        let nearest = folder.ancestors().find(|path| path.exists()).unwrap_or(config.working_dir());
-        let refused = |problem: String| {
-            Failure::configuration(format!("`events.folder`: `{}` {problem}", folder.display()))
-        };
-        if !nearest.is_dir() {
-            return Err(refused(format!("cannot be a folder: `{}` is a file", nearest.display())));
-        }
-        access(nearest, Access::WRITE_OK | Access::EXEC_OK)
-            .map_err(|error| refused(format!("cannot be written to: {}", in_words(&io::Error::from(error)))))
+    /// The folder of `[events] folder`; created if it does not exist.
+    pub fn new(config: &Config) -> Result<Self, Failure> {
+        let folder = place(config);
+        fs::create_dir_all(&folder).map_err(|error| unusable(&folder, &error))?;
+        Ok(Self { folder, max_file_bytes: config.events().max_file_bytes() })
     }
 
     /// Appends whole lines, each ending in a line break, and returns once they would survive a loss of power. All of them are
@@ -155,6 +141,28 @@ impl EventFolder {
     }
 }
 
+fn place(config: &Config) -> PathBuf {
+    config.working_dir().join(config.events().folder())
+}
+
+/// Checks that a folder can be written to, or could be created where it is to be. Creates nothing.
+fn could_be_written(folder: &Path) -> io::Result<()> {
+    for above in folder.ancestors() {
+        match fs::metadata(above) {
+            Ok(found) if !found.is_dir() => return Err(ErrorKind::NotADirectory.into()),
+            Ok(_) => return Ok(access(above, Access::WRITE_OK | Access::EXEC_OK)?),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn unusable(folder: &Path, error: &io::Error) -> Failure {
+    let (folder, error) = (folder.display(), in_words(error));
+    Failure::configuration(format!("`events.folder`: `{folder}` cannot be written to: {error}"))
+}
+
 /// A disk will have room again; a folder that is gone or closed stays so until somebody opens it.
 fn failure(path: &Path, error: &io::Error) -> Failure {
     let message = format!("failed to write events to `{}`: {}", path.display(), in_words(error));
@@ -163,6 +171,7 @@ fn failure(path: &Path, error: &io::Error) -> Failure {
         | ErrorKind::PermissionDenied
         | ErrorKind::NotADirectory
         | ErrorKind::IsADirectory
+        | ErrorKind::Unsupported
         | ErrorKind::ReadOnlyFilesystem => {
             Failure::configuration(message).hint("the events stay in the outbox; see `events.folder`")
         }
@@ -172,7 +181,11 @@ fn failure(path: &Path, error: &io::Error) -> Failure {
     }
 }
 
+/// Opens a file, or creates it. What is not a file stays what it is, however often it is tried: a FIFO, a device, a socket.
 fn opened(path: &Path) -> io::Result<File> {
+    if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        return Err(io::Error::new(ErrorKind::Unsupported, "it is not a regular file"));
+    }
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(MODE).open(path)
 }
 
@@ -305,6 +318,28 @@ mod tests {
             assert_eq!(own, expected);
         }
         assert_eq!(all.lines().count(), 200);
+    }
+
+    #[test]
+    fn what_is_not_a_file_is_named_and_waits_for_somebody() {
+        for name in ["events-00000001.ndjson", LOCK] {
+            for target in [None, Some("/dev/null")] {
+                let place = tempfile::tempdir().unwrap();
+                let path = place.path().join(name);
+                match target {
+                    None => {
+                        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+                        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0)
+                            .unwrap();
+                    }
+                    Some(target) => std::os::unix::fs::symlink(target, &path).unwrap(),
+                }
+                let failure = folder(place.path(), 100).append_now(b"{1}\n").unwrap_err();
+                assert_eq!(failure.kind, FailureKind::Configuration);
+                assert!(failure.message.ends_with("`: it is not a regular file"), "{}", failure.message);
+                assert!(failure.message.contains(name), "{}", failure.message);
+            }
+        }
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //!
 //! Ids are looked up, and given only by those who ask for it: a registry that takes whatever a program sends is no contract.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -86,6 +88,8 @@ pub enum Compatibility {
 pub struct SchemaRegistry {
     api: Api,
     settings: Settings,
+    /// What was learned of ids: the subject that each was first given for, with the text of the schema.
+    ids: Mutex<HashMap<u32, (String, String)>>,
 }
 
 /// What is known before anything is asked.
@@ -166,7 +170,7 @@ impl SchemaRegistry {
     /// The registry of the settings. Makes no request. Outside prod it has to be on this machine, or at a host that is listed.
     pub fn new(cx: &Context) -> Result<Self, Failure> {
         let settings = Settings::of(cx)?;
-        Ok(Self { api: Api::new(cx, settings.address.clone(), terms())?, settings })
+        Ok(Self { api: Api::new(cx, settings.address.clone(), terms())?, settings, ids: Mutex::default() })
     }
 
     /// The id of a schema under a subject.
@@ -194,14 +198,18 @@ impl SchemaRegistry {
             return Err(self
                 .unbelievable(&format!("asked about a schema of `{subject}` it answers with another one")));
         }
-        Ok(LookedUp::Known(self.id(found.id)?))
+        Ok(LookedUp::Known(self.id_of(subject, schema, found.id)?))
     }
 
-    /// Registers a schema under a subject. One that is there already keeps its id.
+    /// Registers a schema under a subject, and asks whether it is there. One that is there already keeps its id.
     pub async fn register(&self, subject: &str, schema: &AvroSchema) -> Result<Registered, Failure> {
         let path = format!("subjects/{}/versions", utf8_percent_encode(subject, &IN_PATH));
         match self.post::<Given>(&path, schema).await {
-            Ok(given) => Ok(Registered::As(self.id(given.id)?)),
+            Ok(given) => {
+                let id = self.id_of(subject, schema, given.id)?;
+                self.confirm(subject, schema, id).await?;
+                Ok(Registered::As(id))
+            }
             Err(error) => match error.status() {
                 Some(409) => {
                     // Its words for a refusal are long and begin with what is known; those for a question are a list.
@@ -214,6 +222,31 @@ impl SchemaRegistry {
                 Some(422) => Ok(Registered::Refused(said(&error))),
                 _ => Err(self.judge(&error)),
             },
+        }
+    }
+
+    /// Checks that a schema which was registered is there, under the id that was given.
+    async fn confirm(&self, subject: &str, schema: &AvroSchema, given: u32) -> Result<(), Failure> {
+        let mut tries = 1;
+        loop {
+            match self.look_up(subject, schema).await? {
+                LookedUp::Known(id) if id == given => return Ok(()),
+                LookedUp::Known(id) => {
+                    return Err(self.unbelievable(&format!(
+                        "it has registered the schema of `{subject}` as {given}, and has it as {id}"
+                    )));
+                }
+                // One of several servers may be a moment behind.
+                LookedUp::NoSubject | LookedUp::NoSchema if tries < TRIES => {
+                    tokio::time::sleep(BACKOFF.pause(tries)).await;
+                    tries += 1;
+                }
+                _ => {
+                    return Err(self.unbelievable(&format!(
+                        "it has registered the schema of `{subject}` as {given}, and does not have it"
+                    )));
+                }
+            }
         }
     }
 
@@ -262,6 +295,20 @@ impl SchemaRegistry {
             .ok()
             .filter(|_| is_id)
             .ok_or_else(|| self.unbelievable(&format!("{id} is not the id of a schema")))
+    }
+
+    /// The id of a schema, unless another schema was given the same one: readers would decode the bytes of the one by the other.
+    fn id_of(&self, subject: &str, schema: &AvroSchema, id: i64) -> Result<u32, Failure> {
+        let id = self.id(id)?;
+        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = || (subject.to_owned(), schema.text().to_owned());
+        let (other, text) = ids.entry(id).or_insert_with(first);
+        if schema.is_same_as(text) {
+            return Ok(id);
+        }
+        Err(self.unbelievable(&format!(
+            "it gives the id {id} to the schema of `{other}` and to another one of `{subject}`"
+        )))
     }
 
     /// What an error means that is not about the schema.

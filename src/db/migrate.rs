@@ -97,6 +97,7 @@ mod tests {
         rows_without_a_proper_time_keep_no_database_from_being_migrated,
         what_changed_before_the_triggers_is_computed_once_more,
         a_number_has_one_release_and_what_was_told_is_kept,
+        a_notice_is_known_by_the_number_of_its_mall,
         a_table_that_somebody_holds_keeps_nobody_else_waiting,
     ];
 
@@ -280,6 +281,50 @@ mod tests {
             old.lines("SELECT * FROM daily_statistics_told").await,
             ["2026-11-19 1 JPY 1 2 3 4 5 2026-11-20T00:00:00+00:00"]
         );
+        old.close().await;
+    }
+
+    /// What 0033 makes of the keys of notices.
+    async fn a_notice_is_known_by_the_number_of_its_mall(db: &mut TestDb) {
+        let mut old = db.before_migration(33).await;
+        let at = "'2026-11-20T00:00:00+00:00'";
+        let mall = |id: i64, code: &str| {
+            format!(
+                "INSERT INTO malls (id, code, name, platform, time_zone, currency, is_active, created_at, updated_at)
+                 VALUES ({id}, '{code}', 'Mall', 'app', 'Asia/Tokyo', 'JPY', TRUE, {at}, {at})"
+            )
+        };
+        // The code of one is the number of the other.
+        for sql in [mall(1, "2"), mall(2, "1")] {
+            old.script(&sql).await.unwrap();
+        }
+        for (mall, key) in [
+            (1, "order-expired/2/A1"),
+            (2, "order-expired/1/A1"),
+            (1, "order-expired/1/A1/x"),
+            (1, "own/2/A1"),
+        ] {
+            let kind = key.split('/').next().unwrap();
+            for sql in [
+                format!(
+                    "INSERT INTO notifications (mall_id, member_code, channel, kind, data, dedup_key, due_at, queued_at)
+                     VALUES ({mall}, 'M1', 'PUSH', '{kind}', '{{}}', '{key}', {at}, {at})"
+                ),
+                format!(
+                    "INSERT INTO mails (kind, mall_id, recipient, subject, text_body, dedup_key, due_at, queued_at)
+                     VALUES ('{kind}', {mall}, 'a@example.jp', 's', 't', '{key}', {at}, {at})"
+                ),
+            ] {
+                old.script(&sql).await.unwrap();
+            }
+        }
+
+        old.migrate("dev", now()).await.unwrap();
+
+        let keys = ["1 order-expired:1/A1", "2 order-expired:2/A1", "3 order-expired/1/A1/x", "4 own/2/A1"];
+        for table in ["notifications", "mails"] {
+            assert_eq!(old.lines(&format!("SELECT id, dedup_key FROM {table} ORDER BY id")).await, keys);
+        }
         old.close().await;
     }
 

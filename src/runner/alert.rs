@@ -149,6 +149,10 @@ impl Waiting for AlertMessage {
     fn warning(channel: &str, reason: &str) -> String {
         format!("failed to alert `{channel}`: {reason}; it is kept and sent later")
     }
+
+    fn given_up(channel: &str, reason: &str) -> String {
+        format!("an alert to `{channel}` is given up: {reason}")
+    }
 }
 
 /// What is told of a failure besides its error.
@@ -538,7 +542,7 @@ async fn enqueue(
 /// it retries them all.
 pub async fn retry_all(cx: &Context, db: &mut Db, runs: &[i64], retry_with: Option<&str>) {
     let changed = async {
-        let sql = "SELECT id, message FROM batch_alert WHERE delivered_at IS NULL AND attempts = 0
+        let sql = "SELECT id, message FROM batch_alert WHERE delivered_at IS NULL AND given_up_at IS NULL AND attempts = 0
                    ORDER BY id DESC LIMIT $1";
         let alerts: Vec<(i64, StoredText)> = db.fetch_all(sql, values![SENT_AT_ONCE]).await?;
         for (id, text) in alerts {

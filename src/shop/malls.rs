@@ -39,6 +39,11 @@ pub struct Mall {
 }
 
 impl Mall {
+    /// The key by which a customer of the mall is told something once, whatever the mall is called by then.
+    pub fn notice_key(&self, kind: &str, about: &str) -> String {
+        format!("{kind}:{}/{about}", self.id)
+    }
+
     /// The platform's own id of the shop.
     pub fn account(&self) -> &str {
         self.account.as_deref().unwrap_or(&self.code)

@@ -101,7 +101,7 @@ fn a_member_is_reminded_of_a_cart_once(shop: &Customers) {
             "3",
             "QUEUED",
             "2026-11-19T16:00:00+00:00",
-            "cart-reminder/tokyo/C1"
+            "cart-reminder:1/C1"
         ]]
     );
     assert!(shop.scalar("SELECT text_body FROM mails").contains("https://shop.example.jp/unsubscribe?t="));

@@ -82,8 +82,8 @@ fn a_charge_is_announced_three_days_before_and_on_its_day(shop: &Customers) {
     assert_eq!(
         shop.sql("SELECT kind, category, member_code, priority, dedup_key FROM mails ORDER BY id"),
         [
-            ["payment-notice", "TRANSACTIONAL", "M1", "2", "payment-notice/tokyo/S-M1/2026-11-23/BEFORE"],
-            ["payment-notice", "TRANSACTIONAL", "M1", "2", "payment-notice/tokyo/S-M1/2026-11-23/ON_DAY"],
+            ["payment-notice", "TRANSACTIONAL", "M1", "2", "payment-notice:1/S-M1/2026-11-23/BEFORE"],
+            ["payment-notice", "TRANSACTIONAL", "M1", "2", "payment-notice:1/S-M1/2026-11-23/ON_DAY"],
         ]
     );
     assert_eq!(shop.noticed(), ["S-M1 2026-11-23 BEFORE", "S-M1 2026-11-23 ON_DAY"]);

@@ -16,6 +16,7 @@ on_both_databases![
     what_was_told_before_a_day_became_provisional_is_corrected,
     a_mall_that_fails_keeps_no_other_from_its_statistics,
     days_of_the_past_are_stored_by_range_and_mall,
+    a_day_of_which_nothing_is_known_has_no_figures,
 ];
 
 fn daily(shop: &Shop, arguments: &[&str]) -> Batchctl {
@@ -271,4 +272,31 @@ fn days_of_the_past_are_stored_by_range_and_mall(shop: &Shop) {
     daily(shop, &["--date", "2026-11-18"]).run().succeeds();
     assert_eq!(told(shop), ["osaka/2026-11-17/JPY", "osaka/2026-11-18/JPY", "tokyo/2026-11-18/JPY"]);
     daily(shop, &["--mall", "kobe"]).run().exits(2).says("unknown mall `kobe`");
+}
+
+fn a_day_of_which_nothing_is_known_has_no_figures(shop: &Shop) {
+    let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    shop.mall("seoul", "Asia/Seoul", "KRW");
+    for day in ["0000-01-01", "0001-01-01", "2016-11-19"] {
+        daily(shop, &["--date", day]).run().exits(2);
+    }
+    daily(shop, &["--date", "9999-12-31"]).run().exits(2).says("is in the future");
+    daily(shop, &["--date", "2016-11-19"])
+        .run()
+        .exits(2)
+        .says("2016-11-19 is before anything that is known of seoul, tokyo")
+        .says("is the year right?");
+    assert_eq!((stored(shop), told(shop)), (vec![], vec![]));
+    // An order of long before the mall was added: its shop was there.
+    let at = "2016-10-15T12:00:00+09:00";
+    let order = Order { mall: tokyo, order_no: "1", total: 500, ..Order::default() };
+    shop.order(Order { ordered_at: at, paid_at: Some(at), ..order });
+    daily(shop, &["--from", "2016-10-14", "--to", "2016-10-16"]).run().succeeds();
+    assert_eq!(
+        stored(shop),
+        ["2016-10-15 tokyo JPY 1 500 500 0 0 NULL", "2016-10-16 tokyo JPY 0 0 0 0 0 NULL"]
+    );
+    let summary = shop.scalar("SELECT summary FROM batch_execution ORDER BY id DESC LIMIT 1");
+    assert!(summary.ends_with(", nothing is known of that day: seoul"), "{summary}");
+    daily(shop, &["--date", "2016-10-16", "--verbose"]).run().succeeds().says("already completed");
 }

@@ -20,6 +20,7 @@ on_both_databases![
     stock_and_threshold_are_those_of_the_same_moment,
     the_list_is_a_table_csv_or_json,
     a_message_that_could_not_be_posted_is_sent_later_and_once,
+    a_message_to_a_channel_that_was_renamed_is_given_up_and_told_anew,
     whatever_is_killed_each_alert_is_told_once,
     a_run_killed_while_the_channel_answers_sends_the_same_message_again,
     two_runs_at_once_tell_of_each_product_once,
@@ -618,4 +619,46 @@ fn a_threshold_that_is_no_number_and_a_channel_that_is_not_there_are_named() {
         shop.write("batchctl.toml", format!("{text}{CHANNEL}"));
         shop.batchctl(["stock", "alert"]).run().exits(78).says(problem);
     }
+}
+
+fn a_message_to_a_channel_that_was_renamed_is_given_up_and_told_anew(shop: &Shop) {
+    let told = Told::by(shop, "");
+    products(shop, tokyo(shop), 1, "1", "5");
+    told.hook.answer(Answer::status(503));
+    told.alert(&[]).run().succeeds();
+    assert_eq!(told.requests().len(), 1);
+    let rename = |from: &str, to: &str| {
+        let text = shop.read("batchctl.toml").replace(&format!("\"{from}\""), &format!("\"{to}\""));
+        shop.write("batchctl.toml", text);
+    };
+    let rows = || {
+        shop.sql(
+            "SELECT channel, CASE WHEN delivered_at IS NULL THEN '-' ELSE 'delivered' END,
+                    CASE WHEN given_up_at IS NULL THEN '-' ELSE 'given up' END, last_error
+             FROM channel_messages ORDER BY id",
+        )
+    };
+    rename("dev", "stock-dev");
+    due(shop);
+    // The name may be a slip of the pen.
+    told.alert(&[]).run().succeeds();
+    let missing = "the channel is not configured any more";
+    assert_eq!(rows(), [["dev", "-", "-", missing]]);
+    assert_eq!(stored(shop), ["P1 1 5 waits open"]);
+    shop.execute("UPDATE channel_messages SET created_at = '2026-11-01T00:00:00+00:00'");
+    due(shop);
+    told.alert(&[]).run().succeeds().says(&format!("note: a message to `dev` is given up: {missing}"));
+    assert_eq!(rows(), [["dev", "-", "given up", missing]]);
+    // Nobody was told: the channel that there is now is.
+    told.alert(&[]).run().succeeds().is_silent();
+    assert_eq!(rows(), [["dev", "-", "given up", missing], ["stock-dev", "delivered", "-", "NULL"]]);
+    assert_eq!(stored(shop), ["P1 1 5 told open"]);
+    assert_eq!(told.requests().len(), 2);
+    told.alert(&[]).run().succeeds().is_silent();
+    for column in ["given_up_at", "delivered_at"] {
+        let old = "2020-01-01T00:00:00+00:00";
+        shop.execute(&format!("UPDATE channel_messages SET {column} = '{old}' WHERE {column} IS NOT NULL"));
+    }
+    told.job(&["runs", "purge"]).run().succeeds();
+    assert_eq!(rows().len(), 0);
 }

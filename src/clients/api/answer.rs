@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::header::HeaderMap;
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
 
 use super::error::{ApiErrorKind, Problem};
 use crate::mask::Redactor;
@@ -45,14 +46,17 @@ pub(super) enum End {
 }
 
 /// Reads a body of at most this many bytes, counted after decompression: a small body may decompress to a large one.
-/// If its own header declares it longer, only what may be quoted is read.
-pub(super) async fn read(mut response: Response, most: usize) -> (Vec<u8>, End) {
+/// If its own header declares it longer, only what may be quoted is read. It is not waited for longer than `until`.
+pub(super) async fn read(mut response: Response, most: usize, until: Instant) -> (Vec<u8>, End) {
     let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
     let is_too_long = announced.is_some_and(|length| length > most);
     let room = if is_too_long { most.min(QUOTED_BYTES) } else { most };
     let mut body = Vec::with_capacity(announced.unwrap_or(0).min(room).min(FIRST_ROOM));
     let end = loop {
-        match response.chunk().await {
+        let Ok(chunk) = timeout_at(until, response.chunk()).await else {
+            break End::Broken("the answer did not end in time");
+        };
+        match chunk {
             Ok(Some(chunk)) => {
                 let left = room - body.len();
                 body.extend_from_slice(&chunk[..chunk.len().min(left)]);

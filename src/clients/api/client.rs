@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::Client;
 
+use super::background::Background;
 use super::error::{ApiErrorKind, Problem};
 use crate::clients::install_tls_provider;
 use crate::context::Context;
@@ -16,8 +17,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The client, whose connections are reused for the same host.
-pub(super) fn of(cx: &Context) -> Result<Client, Failure> {
-    cx.once(build)
+pub(super) fn of(cx: &Context) -> Result<Background, Failure> {
+    cx.once(|| Background::of(build()?))
 }
 
 /// TLS uses the crypto provider of the whole program, with certificate checks on, and no redirect is followed with our

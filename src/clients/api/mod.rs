@@ -11,6 +11,7 @@
 
 mod address;
 mod answer;
+mod background;
 mod call;
 mod client;
 mod error;
@@ -25,7 +26,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use futures_util::future::BoxFuture;
 use reqwest::header::DATE;
-use reqwest::{Client, Request, Response};
+use reqwest::{Request, Response};
 use url::Url;
 
 use crate::backoff::Backoff;
@@ -40,6 +41,7 @@ use crate::period::format_duration;
 pub use address::Address;
 use answer::End;
 pub use answer::{Answer, is_refused_login, refused_login};
+use background::Background;
 pub use call::Call;
 use error::Problem;
 pub use error::{ApiError, ApiErrorKind};
@@ -123,7 +125,7 @@ impl Terms {
 /// process.
 #[derive(Clone)]
 pub struct Api {
-    client: Client,
+    client: Background,
     address: Address,
     terms: Arc<Terms>,
     destination: Arc<Destination>,
@@ -334,10 +336,10 @@ impl Api {
     /// One attempt: sends the request, and applies the wait that the response asks for.
     async fn ask(&self, prepared: &Prepared) -> Result<Answer, Problem> {
         let request = prepared.request.try_clone().unwrap_or_else(|| unreachable!("no body is a stream"));
-        let response = self.client.execute(request).await.map_err(client::unanswered)?;
+        let (response, until) = self.client.execute(request).await?;
         let retry_after = self.heed(&response).await;
         let (status, headers) = (response.status(), response.headers().clone());
-        let (body, end) = answer::read(response, self.terms.longest_answer).await;
+        let (body, end) = answer::read(response, self.terms.longest_answer, until).await;
         Ok(Answer { status, headers, body, end, retry_after, redactor: prepared.about.redactor.clone() })
     }
 

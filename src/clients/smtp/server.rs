@@ -9,14 +9,13 @@ use std::time::Duration;
 
 use lettre::transport::smtp::authentication::Credentials;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use url::Url;
 
-use crate::clients::install_tls_provider;
+use crate::clients::tls_connector;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::hosts::is_this_machine;
@@ -201,7 +200,8 @@ impl SmtpServer {
     }
 
     async fn encrypt(&self, wire: Wire, name: &ServerName<'static>) -> Result<Wire, Stop> {
-        let connector = self.connector.get_or_try_init(async || connector()).await?;
+        let connector =
+            self.connector.get_or_try_init(async || tls_connector().map_err(Stop::Configuration)).await?;
         wire.encrypt(connector, name.clone(), self.timeouts.connect).await.map_err(|broken| match &broken {
             // rustls's reason: an untrusted, wrong-host or expired certificate, or no TLS at all.
             Break::Network(error)
@@ -317,20 +317,4 @@ fn server_name(host: &str) -> Result<ServerName<'static>, Failure> {
     ServerName::try_from(host.to_owned()).map_err(|_| {
         Failure::configuration(format!("{VARIABLE}: the host is not a name that a certificate can have"))
     })
-}
-
-/// Checks certificates against the roots of the operating system, or of `SSL_CERT_FILE`.
-fn connector() -> Result<TlsConnector, Stop> {
-    install_tls_provider();
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        let cause = found.errors.first().map_or_else(|| "there are none".to_owned(), ToString::to_string);
-        return Err(Stop::Configuration(format!(
-            "failed to load the trusted certificates: {cause} (install ca-certificates, or name a PEM file in SSL_CERT_FILE)"
-        )));
-    }
-    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
 }

@@ -238,12 +238,9 @@ async fn mail(
         member: Some((mall.id, charge.member_code.clone())),
         priority: USUAL,
         due_at: now,
-        dedup_key: Some(format!(
-            "{KIND}/{}/{}/{}/{}",
-            mall.code,
-            charge.subscription_no,
-            charge.next_charge_day,
-            charge.kind(today)
+        dedup_key: Some(mall.notice_key(
+            KIND,
+            &format!("{}/{}/{}", charge.subscription_no, charge.next_charge_day, charge.kind(today)),
         )),
         attachments: Vec::new(),
     })

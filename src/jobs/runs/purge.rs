@@ -118,7 +118,7 @@ async fn purge_chunk(run: &mut Run<'_>, before: DateTime<Utc>, after: i64) -> an
     Ok(Chunk { purged, last: Some(last) })
 }
 
-/// Deletes closed incidents with their delivered alerts, messages that were delivered, alerts of stock that is no longer
+/// Deletes closed incidents with their delivered alerts, messages that were delivered or given up, alerts of stock that is no longer
 /// low, differences of stock, and the leases of old instances.
 async fn purge_incidents(run: &mut Run<'_>, before: DateTime<Utc>) -> anyhow::Result<()> {
     run.chunk(None::<&str>, async |db| {
@@ -128,7 +128,8 @@ async fn purge_incidents(run: &mut Run<'_>, before: DateTime<Utc>) -> anyhow::Re
         )
         .await?;
         db.execute("DELETE FROM batch_incident WHERE closed_at < $1", values![before]).await?;
-        db.execute("DELETE FROM channel_messages WHERE delivered_at < $1", values![before]).await?;
+        let sql = "DELETE FROM channel_messages WHERE delivered_at < $1 OR given_up_at < $1";
+        db.execute(sql, values![before]).await?;
         db.execute("DELETE FROM stock_alerts WHERE recovered_at < $1", values![before]).await?;
         db.execute("DELETE FROM stock_feed_alerts WHERE closed_at < $1", values![before]).await?;
         let sql = "DELETE FROM stock_differences WHERE found_at < $1 AND repair <> 'PLANNED'";

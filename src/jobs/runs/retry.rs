@@ -90,10 +90,11 @@ async fn stored_command(cx: &Context, id: i64, args: &RetryArgs) -> anyhow::Resu
     let run = existing_run(&mut db, id).await?;
     let last = history::last_attempt(&mut db, &run.job, &run.instance_key).await?;
     let origin = stored_line::origin(cx, &mut db, run.id, &run.job, &run.command_line).await?;
+    let is_made_good = history::is_made_good(&mut db, &run).await?;
     db.close().await;
     refuse_flags(&run.job, &args.flags)?;
     if !args.rerun
-        && let Some(reason) = nothing_to_retry(&run, last.as_ref())
+        && let Some(reason) = nothing_to_retry(&run, last.as_ref(), is_made_good)
     {
         cx.output.status(&format!("{reason}: nothing to retry"));
         return Ok(None);
@@ -114,12 +115,16 @@ async fn stored_command(cx: &Context, id: i64, args: &RetryArgs) -> anyhow::Resu
 }
 
 /// Why a run is not retried, if its work has been done.
-fn nothing_to_retry(run: &Execution, last: Option<&Execution>) -> Option<String> {
+fn nothing_to_retry(run: &Execution, last: Option<&Execution>, is_made_good: bool) -> Option<String> {
     if run.is(Status::Completed) {
         return Some(format!("run {} completed", run.id));
     }
-    let last = last.filter(|last| last.id > run.id && last.is(Status::Completed))?;
-    (!run.instance_key.is_empty()).then(|| format!("{} was completed by run {} since", run.label(), last.id))
+    let completed = last.filter(|last| last.id > run.id && last.is(Status::Completed));
+    if let Some(last) = completed.filter(|_| !run.instance_key.is_empty()) {
+        return Some(format!("{} was completed by run {} since", run.label(), last.id));
+    }
+    let by = run.settled_by.map(|by| format!(" by run {by}")).unwrap_or_default();
+    is_made_good.then(|| format!("what failed in run {} has been done{by} since", run.id))
 }
 
 impl StoredCommand {

@@ -108,7 +108,9 @@ impl Worker<'_> {
             retry_items: match session.options.retry_of {
                 Some(run) => {
                     let items = history::items_to_retry(&mut self.db, run);
-                    in_time("read what to retry", items).await?
+                    // With --rerun what has been done since is done again, too.
+                    let items = in_time("read what to retry", items).await?;
+                    items.filter(|items| !items.is_empty() || !session.options.rerun)
                 }
                 None => None,
             },

@@ -149,15 +149,28 @@ pub(super) fn noted_sql(db: &Db) -> String {
     )
 }
 
-/// The items that a retry of a run is limited to: those that failed, if the run did all the others. A run that ended
-/// before its work was done may have left out any item, so its retry does all of them.
+/// The items that a retry of a run is limited to: those that failed, if the run did all the others, and have not been done
+/// since. A run that ended before its work was done may have left out any item, so its retry does all of them; so does that of
+/// a run which has noted none.
 pub async fn items_to_retry(db: &mut Db, run: i64) -> Result<Option<BTreeSet<String>>, DbError> {
     let is_partial = find(db, run).await?.is_some_and(|run| run.is(Status::Partial));
-    if !is_partial {
+    if !is_partial || !has_items(db, run).await? {
         return Ok(None);
     }
-    let items: BTreeSet<String> = open_items(db, run).await?.into_iter().collect();
-    Ok(Some(items).filter(|items| !items.is_empty()))
+    Ok(Some(open_items(db, run).await?.into_iter().collect()))
+}
+
+/// Whether all that failed in a run has been done since: each of its items, or the whole run by another one.
+pub async fn is_made_good(db: &mut Db, run: &Execution) -> Result<bool, DbError> {
+    let is_known = run.settled_by.is_some() || (run.is(Status::Partial) && has_items(db, run.id).await?);
+    Ok(is_known && open_items(db, run.id).await?.is_empty())
+}
+
+/// Whether a run has noted items that failed, whatever has become of them.
+async fn has_items(db: &mut Db, run: i64) -> Result<bool, DbError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM batch_error_log WHERE execution_id = $1)";
+    let (has_items,): (bool,) = db.fetch_one(sql, values![run]).await?;
+    Ok(has_items)
 }
 
 /// Why an item failed in a job's newest run for an instance, whichever malls that named, if it is not resolved: the run

@@ -13,8 +13,8 @@ pub use attempts::{
     with_checkpoint_lately,
 };
 pub use item_errors::{
-    Done, ItemError, insert_errors, items_to_retry, noted_items, open_item_error, open_items, resolve_errors,
-    resolve_errors_of,
+    Done, ItemError, insert_errors, is_made_good, items_to_retry, noted_items, open_item_error, open_items,
+    resolve_errors, resolve_errors_of,
 };
 pub use recording::{Counts, Ending, bigint, counts_at_checkpoint, finish, insert};
 

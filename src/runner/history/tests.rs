@@ -175,8 +175,16 @@ async fn a_retry_is_limited_to_what_failed_of_a_run_that_did_the_rest(db: &mut T
         note(db, id, &["b", "a", "b"]).await;
         assert_eq!(items_to_retry(db, id).await.unwrap(), limited_to);
         resolve_errors_of(db, id, now()).await.unwrap();
-        assert_eq!(items_to_retry(db, id).await.unwrap(), None);
+        let nothing_is_left = limited_to.map(|_| BTreeSet::new());
+        assert_eq!(items_to_retry(db, id).await.unwrap(), nothing_is_left);
+        let made_good = find(db, id).await.unwrap().unwrap();
+        assert_eq!(is_made_good(db, &made_good).await.unwrap(), status == Status::Partial);
     }
+    // One that failed as a whole in part, such as a delivery, has noted no item.
+    let id = run(db, Status::Partial, 1, 1).await;
+    assert_eq!(items_to_retry(db, id).await.unwrap(), None);
+    let without_items = find(db, id).await.unwrap().unwrap();
+    assert!(!is_made_good(db, &without_items).await.unwrap());
 }
 
 async fn what_a_later_attempt_has_done_is_resolved(db: &mut TestDb) {

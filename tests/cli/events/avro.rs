@@ -22,6 +22,8 @@ on_both_databases![
     an_incompatible_schema_is_named_by_its_field,
     a_registry_that_is_away_costs_no_event_anything,
     an_answer_that_cannot_be_true_is_not_believed,
+    one_id_for_two_schemas_is_not_believed,
+    a_schema_that_was_registered_has_to_be_there,
     a_payload_that_does_not_fit_is_given_up_as_it_was_written,
     a_schema_that_cannot_be_read_stops_all_before_anything_is_sent,
     a_type_without_a_schema_holds_up_its_own_events,
@@ -407,6 +409,55 @@ fn an_answer_that_cannot_be_true_is_not_believed(sandbox: &Sandbox) {
     assert_eq!(world.kafka.request_count(ApiKey::Produce), 0);
     world.registry.faults(&json!([]));
     world.publish().run().succeeds();
+}
+
+fn one_id_for_two_schemas_is_not_believed(sandbox: &Sandbox) {
+    let world = World::new(sandbox, &["order.paid", "order.shipped"], "");
+    let shipped = PAID.replace("OrderPaid", "OrderShipped");
+    sandbox.write("schemas/order.shipped.avsc", &shipped);
+    world.registry.register("order.paid-value", PAID);
+    world.registry.register("order.shipped-value", &shipped);
+    event(sandbox, "1", "{\"n\": 1}");
+    event_of(sandbox, "order.shipped", "2", &json!({ "n": 2 }));
+    let before = sandbox.sql("SELECT * FROM outbox_events");
+    let body = json!({ "subject": "order.shipped-value", "version": 1, "id": 1, "schema": shipped });
+    let lie = json!({ "path": "order.shipped", "fault": "status", "status": 200, "body": body, "times": -1 });
+    world.registry.faults(&json!([lie]));
+    let says =
+        "it gives the id 1 to the schema of `order.paid-value` and to another one of `order.shipped-value`";
+    world.publish().run().exits(75).says(says);
+    assert_eq!(sandbox.sql("SELECT * FROM outbox_events"), before);
+    assert_eq!(world.kafka.request_count(ApiKey::Produce), 0);
+    world.schemas(&["register", "order.paid", "order.shipped"]).exits(75).says(says);
+    // The same schema has one id under all its subjects.
+    world.registry.faults(&json!([]));
+    sandbox.write("schemas/order.shipped.avsc", PAID);
+    world.registry.ask("PUT", "config/order.shipped-value", &json!({ "compatibility": "NONE" }));
+    let ran = world.schemas(&["register", "order.paid", "order.shipped"]).succeeds();
+    ran.prints("order.paid: registered as 1").prints("order.shipped: registered as 1");
+    world.publish().run().succeeds();
+}
+
+fn a_schema_that_was_registered_has_to_be_there(sandbox: &Sandbox) {
+    let world = World::new(sandbox, &["order.paid"], "");
+    event(sandbox, "1", "{\"n\": 1}");
+    let before = sandbox.sql("SELECT * FROM outbox_events");
+    let lie =
+        json!({ "path": "versions", "fault": "status", "status": 200, "body": { "id": 7 }, "times": -1 });
+    world.registry.faults(&json!([lie]));
+    let register = || world.with(sandbox.batchctl(["events", "publish", "--register"])).run();
+    let absent = "it has registered the schema of `order.paid-value` as 7, and does not have it";
+    world.schemas(&["register", "order.paid"]).exits(75).says(absent);
+    register().exits(75).says(absent);
+    world.registry.faults(&json!([]));
+    world.registry.register("order.paid-value", PAID);
+    world.registry.faults(&json!([lie]));
+    let other = "it has registered the schema of `order.paid-value` as 7, and has it as 1";
+    world.schemas(&["register", "order.paid"]).exits(75).says(other);
+    assert_eq!(sandbox.sql("SELECT * FROM outbox_events"), before);
+    world.registry.faults(&json!([]));
+    register().succeeds();
+    assert_eq!(world.read("order.paid"), [("1".to_owned(), json!({ "n": 1 }))]);
 }
 
 fn a_payload_that_does_not_fit_is_given_up_as_it_was_written(sandbox: &Sandbox) {

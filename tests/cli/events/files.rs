@@ -12,6 +12,7 @@ on_both_databases![
     without_a_sink_events_wait,
     no_more_are_published_than_asked_for,
     a_folder_that_cannot_be_written_costs_no_event_anything,
+    a_dry_run_and_a_run_without_events_create_nothing,
     a_line_that_was_cut_off_is_replaced_by_whole_ones,
 ];
 
@@ -70,11 +71,22 @@ fn no_more_are_published_than_asked_for(sandbox: &Sandbox) {
     sandbox.batchctl(["events", "publish", "--limit", "0"]).run().exits(2);
 }
 
+fn a_dry_run_and_a_run_without_events_create_nothing(sandbox: &Sandbox) {
+    into_files(sandbox);
+    publish(sandbox).run().succeeds();
+    assert!(!sandbox.path("out").exists());
+    event(sandbox, "1", "{}");
+    sandbox.batchctl(["events", "publish", "--dry-run"]).run().succeeds();
+    assert!(!sandbox.path("out").exists());
+    publish(sandbox).run().succeeds();
+    assert_eq!(consumed(sandbox).len(), 1);
+}
+
 fn a_folder_that_cannot_be_written_costs_no_event_anything(sandbox: &Sandbox) {
     into_files(sandbox);
     event(sandbox, "1", "{}");
     sandbox.write("out", "a file where a folder should be");
-    publish(sandbox).run().exits(78).says("`events.folder`: failed to make");
+    publish(sandbox).run().exits(78).says("cannot be written to");
     std::fs::remove_file(sandbox.path("out")).unwrap();
     // A folder in the place of the file.
     std::fs::create_dir_all(sandbox.path("out/events/events-00000001.ndjson")).unwrap();

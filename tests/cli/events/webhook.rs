@@ -1,6 +1,8 @@
 //! A webhook: what it gets, whose matter its answers are, and which addresses are refused.
 
-use std::time::Duration;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::{Duration, Instant};
 
 use batchctl::digest::hmac_sha256;
 use rustix::process::Signal;
@@ -23,6 +25,7 @@ on_both_databases![
     runs_do_not_pile_up_behind_a_slow_webhook,
     without_proof_that_the_webhook_takes_any_no_event_is_given_up,
     a_stop_is_heard_between_two_events_and_what_was_sent_is_marked,
+    a_server_that_says_continue_without_end_keeps_nobody_from_stopping,
 ];
 
 const SECRET: &str = "whsec_4f1c9a7e2b";
@@ -338,6 +341,42 @@ fn several_processes_post_each_aggregate_in_order(sandbox: &Sandbox) {
     assert_eq!(log.len(), 10 * per_aggregate);
     let numbers: Vec<i64> = (0..i64::try_from(per_aggregate).unwrap()).collect();
     assert!(super::by_aggregate(&log).values().all(|found| *found == numbers));
+}
+
+/// The port of a server that sends interim responses and never a last one, on each connection.
+fn endless_continue() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let block = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(4000);
+                while stream.write_all(&block).is_ok() {}
+            });
+        }
+    });
+    port
+}
+
+fn a_server_that_says_continue_without_end_keeps_nobody_from_stopping(sandbox: &Sandbox) {
+    let url = format!("http://127.0.0.1:{}/", endless_continue());
+    for aggregate in 1..=8 {
+        event(sandbox, &aggregate.to_string(), "{\"n\": 1}");
+    }
+    let began = Instant::now();
+    post_with(sandbox, &url, &["--timeout", "2s"]).run().exits(124);
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+
+    let mut running = post_with(sandbox, &url, &["--grace", "1s"]).env("BATCHCTL_LEASE_SECONDS", "2").spawn();
+    let beat = "SELECT heartbeat_at FROM batch_execution WHERE id = 2";
+    eventually(|| !sandbox.sql(beat).is_empty(), "it runs");
+    let first = sandbox.scalar(beat);
+    eventually(|| sandbox.scalar(beat) != first, "its heart beats");
+    let began = Instant::now();
+    running.signal(Signal::TERM);
+    running.wait().exits(143);
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert_eq!(sandbox.scalar("SELECT COUNT(*) FROM outbox_events WHERE attempts > 0"), "0");
 }
 
 fn a_stop_is_heard_between_two_events_and_what_was_sent_is_marked(sandbox: &Sandbox) {

@@ -73,7 +73,7 @@ fn a_mail_is_rendered_when_it_is_sent_in_the_members_language(store: &Store) {
             "ko",
             "M1",
             "M1@example.jp",
-            "order-expired/tokyo/A1",
+            "order-expired:1/A1",
             "NULL",
             "QUEUED"
         ]]
@@ -94,7 +94,7 @@ fn nobody_is_told_twice(store: &Store) {
     // The application has told the customer already.
     store.execute(
         "INSERT INTO notifications (mall_id, member_code, channel, kind, data, dedup_key, due_at, queued_at)
-         VALUES (1, 'M1', 'PUSH', 'order-expired', '{}', 'order-expired/tokyo/A1', '2026-11-19T15:59:00+00:00',
+         VALUES (1, 'M1', 'PUSH', 'order-expired', '{}', 'order-expired:1/A1', '2026-11-19T15:59:00+00:00',
                  '2026-11-19T15:59:00+00:00')",
     );
     store.expire().run().succeeds();

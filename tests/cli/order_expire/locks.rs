@@ -35,7 +35,7 @@ fn stock_that_others_keep_locked_keeps_no_other_order_from_expiring() {
         store.execute("UPDATE malls SET platform = 'app'");
         store.order(Order { mall: osaka, ..store.waiting("osaka-1", None, &TEA) });
         redis.command::<()>(&["HSET", "reservation:osaka:osaka-1", "P1", "1"]);
-        redis.command::<()>(&["SET", "stock:osaka:P1", "4"]);
+        redis.command::<()>(&["MSET", "stock:osaka:P1", "4", "stock:tokyo:P1", "10"]);
         let expire = || {
             let words = ["order", "expire", "--accept-silence", "--chunk-size", "2"];
             store.batchctl(words).env("BATCHCTL_REDIS_URL", redis.url())

@@ -2,12 +2,14 @@
 
 mod breaker;
 mod customers;
+mod hostile_redis;
 mod locks;
 mod payments;
 mod recovery;
 mod reopened;
 mod reservations;
 mod story;
+mod wrong_redis;
 
 use std::ops::Deref;
 
@@ -113,7 +115,7 @@ impl Store {
         self.sql(
             "SELECT order_no, status, cancelled_at, cancel_reason,
                     (SELECT COUNT(*) FROM outbox_events WHERE aggregate_id = order_no),
-                    (SELECT COUNT(*) FROM notifications WHERE dedup_key = 'order-expired/tokyo/' || order_no)
+                    (SELECT COUNT(*) FROM notifications WHERE dedup_key = 'order-expired:1/' || order_no)
              FROM orders ORDER BY id",
         )
     }

@@ -9,6 +9,7 @@ on_both_databases![
     killed_anywhere_the_next_run_does_the_rest,
     a_run_frozen_past_its_lease_changes_nothing_more,
     a_stop_between_two_chunks_keeps_what_is_done,
+    a_second_retry_does_nothing_that_did_not_fail,
 ];
 
 const ORDERS: usize = 45;
@@ -64,4 +65,41 @@ fn a_stop_between_two_chunks_keeps_what_is_done(store: &Store) {
     assert_eq!(assert_adds_up(store, 7), 10);
     in_tens(store).run().succeeds();
     assert_eq!(assert_adds_up(store, 7), ORDERS);
+}
+
+fn a_second_retry_does_nothing_that_did_not_fail(store: &Store) {
+    let retry = |more: &[&str]| store.batchctl(["--verbose", "runs", "retry"].iter().chain(more)).run();
+    let status =
+        |number: &str| store.scalar(&format!("SELECT status FROM orders WHERE order_no = '{number}'"));
+    let spoil = |number: &str| {
+        store.execute(&format!("UPDATE orders SET currency = '円' WHERE order_no = '{number}'"));
+    };
+    let mend = || store.execute("UPDATE orders SET currency = 'JPY'");
+    for number in ["A1", "A2"] {
+        store.order(store.waiting(number, None, &[]));
+    }
+    spoil("A1");
+    store.expire().run().exits(3);
+    mend();
+    // One that became due since is not what failed.
+    store.order(store.waiting("A3", None, &[]));
+    retry(&["1"]).succeeds();
+    assert_eq!((status("A1"), status("A3")), ("ORDER_CANCELLED".to_owned(), "PAYMENT_WAIT".to_owned()));
+    let ran = retry(&["1"]).succeeds();
+    assert_eq!(ran.stderr, "what failed in run 1 has been done by run 2 since: nothing to retry\n");
+    assert_eq!((status("A3"), store.count("batch_execution")), ("PAYMENT_WAIT".to_owned(), 2));
+
+    // The same if the next run by the clock has done it.
+    spoil("A3");
+    store.expire().run().exits(3);
+    mend();
+    store.expire().run().succeeds();
+    store.order(store.waiting("A4", None, &[]));
+    let ran = retry(&["3"]).succeeds();
+    assert_eq!(ran.stderr, "what failed in run 3 has been done by run 4 since: nothing to retry\n");
+    assert_eq!((status("A3"), status("A4")), ("ORDER_CANCELLED".to_owned(), "PAYMENT_WAIT".to_owned()));
+
+    // Who wants the whole run again says so.
+    retry(&["3", "--rerun"]).succeeds();
+    assert_eq!(status("A4"), "ORDER_CANCELLED");
 }

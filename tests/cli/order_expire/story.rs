@@ -88,7 +88,7 @@ fn an_unpaid_order_is_cancelled_with_all_that_belongs_to_it(store: &Store) {
     assert_eq!(payloads, [cancelled, notification]);
     assert_eq!(
         store.sql("SELECT member_code, channel, kind, dedup_key, due_at, status FROM notifications"),
-        [["M1", "PUSH", "order-expired", "order-expired/tokyo/A1", "2026-11-19T16:00:00+00:00", "QUEUED"]]
+        [["M1", "PUSH", "order-expired", "order-expired:1/A1", "2026-11-19T16:00:00+00:00", "QUEUED"]]
     );
     let data: Value = serde_json::from_str(&store.scalar("SELECT data FROM notifications")).unwrap();
     assert_eq!(
@@ -383,14 +383,14 @@ fn a_notice_that_another_program_has_queued_is_not_queued_again(store: &Store) {
     }
     store.execute(&format!(
         "INSERT INTO notifications (mall_id, member_code, channel, kind, data, dedup_key, due_at, queued_at)
-         VALUES ({}, 'M1', 'PUSH', 'own', '{{}}', 'order-expired/tokyo/A1', '2026-11-19T15:00:00+00:00',
+         VALUES ({}, 'M1', 'PUSH', 'own', '{{}}', 'order-expired:1/A1', '2026-11-19T15:00:00+00:00',
                  '2026-11-19T15:00:00+00:00')",
         store.mall.id
     ));
     store.expire().run().succeeds();
     assert!(store.summary().ends_with("queued 1 notice"), "{}", store.summary());
     let kinds = store.sql("SELECT dedup_key, kind FROM notifications ORDER BY dedup_key");
-    assert_eq!(kinds, [["order-expired/tokyo/A1", "own"], ["order-expired/tokyo/A2", "order-expired"]]);
+    assert_eq!(kinds, [["order-expired:1/A1", "own"], ["order-expired:1/A2", "order-expired"]]);
 }
 
 fn a_retry_does_just_what_failed(store: &Store) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::Stock;
-use crate::support::redis::{Redis, Way, slow_way_to};
+use crate::support::redis::{Answer, Redis, Way, fake, slow_way_to};
 use crate::support::{Shop, eventually, on_both_databases};
 
 on_both_databases![
@@ -13,6 +13,7 @@ on_both_databases![
     a_stock_that_moves_before_its_repair_is_repaired_by_as_many_units,
     a_key_that_appears_before_its_repair_is_not_overwritten,
     a_redis_that_is_down_changes_nothing,
+    what_is_no_redis_changes_nothing,
     a_redis_that_is_killed_in_the_middle_is_compared_anew,
     a_replica_takes_no_repair,
     a_wrong_password_is_told,
@@ -92,6 +93,17 @@ fn a_redis_that_is_down_changes_nothing(shop: &Shop) {
     stock.product("P1", 10);
     stock.redis.kill();
     stock.reconcile(&[]).run().exits(75).says("does not answer");
+    assert_eq!(stock.differences().len(), 0);
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM stock_reconciliations"), "0");
+}
+
+fn what_is_no_redis_changes_nothing(shop: &Shop) {
+    let Some(stock) = Stock::of(shop) else { return };
+    stock.product("P1", 10);
+    let port = fake(|words| (words[0] == "EVALSHA").then(|| Answer::Bytes(b":7\r\n".to_vec())));
+    let url = format!("redis://127.0.0.1:{port}");
+    let ran = stock.reconcile(&[]).env("BATCHCTL_REDIS_URL", url).run().exits(75);
+    ran.says("Redis gave an answer that its script does not return");
     assert_eq!(stock.differences().len(), 0);
     assert_eq!(shop.scalar("SELECT COUNT(*) FROM stock_reconciliations"), "0");
 }

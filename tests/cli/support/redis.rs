@@ -1,6 +1,6 @@
 //! A Redis of a test's own, which can be killed, restarted, slowed down and filled with anything.
 
-use std::io::{Read, Write};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -194,4 +194,72 @@ fn pass(mut from: TcpStream, mut to: TcpStream, delay_ms: &AtomicU64) {
         }
     }
     let _ = to.shutdown(Shutdown::Both);
+}
+
+/// What a server that is no Redis answers to a command.
+pub(crate) enum Answer {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// The first of them, and then the others without end.
+    Endless(&'static [u8], &'static [u8]),
+}
+
+/// The port of a server that answers each command as it is told to, after those that every client begins with. It ends with
+/// the test program.
+pub(crate) fn fake(answer: fn(&[String]) -> Option<Answer>) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                // It ends with the client.
+                let _ = serve(stream, answer);
+            });
+        }
+    });
+    port
+}
+
+fn serve(stream: TcpStream, answer: fn(&[String]) -> Option<Answer>) -> std::io::Result<()> {
+    let mut writer = stream.try_clone()?;
+    let mut reader = BufReader::new(stream);
+    loop {
+        let words = words(&mut reader)?;
+        let usual = match words.first().map(String::as_str) {
+            Some("INFO") => b"$19\r\ncluster_enabled:0\r\n\r\n".to_vec(),
+            Some("SCRIPT") => b"$4\r\nname\r\n".to_vec(),
+            _ => b"+OK\r\n".to_vec(),
+        };
+        match answer(&words).unwrap_or(Answer::Bytes(usual)) {
+            Answer::Bytes(bytes) => writer.write_all(&bytes)?,
+            Answer::Endless(first, others) => {
+                writer.write_all(first)?;
+                let block = others.repeat(64 * 1024 / others.len());
+                loop {
+                    writer.write_all(&block)?;
+                }
+            }
+        }
+    }
+}
+
+/// The words of a command.
+fn words(reader: &mut BufReader<TcpStream>) -> std::io::Result<Vec<String>> {
+    let count = number(reader, '*')?;
+    let mut words = Vec::with_capacity(count);
+    for _ in 0..count {
+        let mut word = vec![0; number(reader, '$')? + 2];
+        reader.read_exact(&mut word)?;
+        word.truncate(word.len() - 2);
+        words.push(String::from_utf8_lossy(&word).into_owned());
+    }
+    Ok(words)
+}
+
+/// A line of a sign and a number.
+fn number(reader: &mut BufReader<TcpStream>, sign: char) -> std::io::Result<usize> {
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let number = line.trim_end().strip_prefix(sign).and_then(|number| number.parse().ok());
+    number.ok_or_else(|| std::io::Error::other("not a command"))
 }

@@ -316,7 +316,7 @@ async fn mail(
         member: Some((mall.id, cart.member_code.clone())),
         priority: BULK,
         due_at: now,
-        dedup_key: Some(format!("{KIND}/{}/{}", mall.code, cart.cart_key)),
+        dedup_key: Some(mall.notice_key(KIND, &cart.cart_key)),
         attachments: Vec::new(),
     })
 }

@@ -62,7 +62,7 @@ impl Sink {
         }
         match sink {
             None => Ok(()),
-            Some(SinkKind::Ndjson) => EventFolder::new(&cx.config).map(drop),
+            Some(SinkKind::Ndjson) => EventFolder::check(&cx.config),
             Some(SinkKind::Webhook) => EventWebhook::check(cx),
             Some(SinkKind::Kafka) => Topics::check(cx, registers),
         }

@@ -11,6 +11,7 @@ use serde_json::{Value as Json, json};
 
 use super::REASON;
 use super::{events, releases};
+use crate::config::StockKeys;
 use crate::db::{Db, FromRow, Kind, Problems, StoredKey};
 use crate::failure::Failure;
 use crate::locale::Locale;
@@ -40,8 +41,8 @@ pub(super) struct Terms<'a> {
     pub(super) until: DateTime<Utc>,
     /// Where customers can order again.
     pub(super) shop_url: Option<&'a str>,
-    /// Whether orders reserve what they contain in Redis.
-    pub(super) has_reservations: bool,
+    /// What the keys are called by which orders reserve what they contain in Redis; `None` if there is no Redis.
+    pub(super) reservations: Option<&'a StockKeys>,
 }
 
 /// An order that waits for its payment.
@@ -164,9 +165,9 @@ pub(super) async fn expire(
 
     let written: Vec<_> = candidates.iter().flat_map(|one| events::of(terms, &one.order, of(one))).collect();
     outbox::write(db, &written, terms.now).await?;
-    if terms.has_reservations {
+    if let Some(keys) = terms.reservations {
         let orders = candidates.iter().map(|one| (one.order.id, one.order.order_no.as_str()));
-        releases::note(db, terms.mall, orders, terms.now).await?;
+        releases::note(db, terms.mall, keys, orders, terms.now).await?;
     }
     let pushes: Vec<NewPush> = candidates
         .iter()
@@ -412,7 +413,7 @@ pub(super) fn among(db: &Db, placeholder: &str) -> String {
 // ---------------------------------------------------------------- the customer
 
 fn dedup_key(terms: &Terms<'_>, order: &Order) -> String {
-    format!("{KIND}/{}/{}", terms.mall.code, order.order_no)
+    terms.mall.notice_key(KIND, &order.order_no)
 }
 
 fn push(terms: &Terms<'_>, order: &Order, lines: &[Line]) -> Option<NewPush> {

@@ -12,6 +12,7 @@
 mod breaker;
 mod cancel;
 mod events;
+mod missing;
 mod releases;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use serde_json::json;
 
 use self::breaker::{Breaker, Silence};
 use self::cancel::{BadLines, Cancelled, Candidate, Customer, LockedStock, Order, Terms, expire};
+use self::missing::Accepted;
 use crate::address;
 use crate::context::Context;
 use crate::db::{Db, DbError, DbErrorKind, FromRow, Kind, Problems, StoredKey};
@@ -70,6 +72,9 @@ pub struct Args {
     /// Cancel the orders of a mall even if no payment arrives there where usually many do
     #[arg(long)]
     accept_silence: bool,
+    /// Take reservations that are not in Redis for gone, even if Redis is probably the wrong one
+    #[arg(long)]
+    accept_missing: bool,
     #[command(flatten)]
     malls: MallArgs,
 }
@@ -114,10 +119,11 @@ impl Job for Args {
         run.db.plan_by_index().await?;
         let malls = self.own_malls(run.db).await?;
         let malls = run.usable_malls(malls);
+        let accepted_malls = malls.iter().map(|(mall, _)| mall.id).collect();
         let shop_url = run.cx.config.mail().shop.url.as_deref();
-        let (now, has_reservations) = (run.cx.now(), run.cx.redis().is_some());
+        let (now, reservations) = (run.cx.now(), run.cx.redis().map(|_| &run.cx.config.stock().redis));
         let malls = malls.iter().map(|(mall, time_zone)| OpenMall {
-            terms: Terms { mall, time_zone: *time_zone, now, until, shop_url, has_reservations },
+            terms: Terms { mall, time_zone: *time_zone, now, until, shop_url, reservations },
             locked: Vec::new(),
         });
         if self.limit.is_some() {
@@ -128,7 +134,8 @@ impl Job for Args {
                 tally.go_on(run, ended)?;
             }
         }
-        let released = releases::release(run).await?;
+        let accepted = Accepted { is_given: self.accept_missing, malls: accepted_malls };
+        let released = releases::release(run, &accepted).await?;
         let done: Vec<String> = [tally.sentence(), released.sentence()].into_iter().flatten().collect();
         let done = (!done.is_empty()).then(|| done.join("; "));
         run.summarise(done.clone().unwrap_or_else(|| "no order to cancel".to_owned()));

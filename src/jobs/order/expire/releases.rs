@@ -1,19 +1,23 @@
 //! Reservations in Redis, given back after the transaction that cancelled their orders, and wrote a row for each that says
 //! so. What fails is done by a later run: giving back twice is the same as once.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use super::cancel::among;
+use super::missing::{Accepted, Seen, settle_missing};
 use crate::backoff::{Backoff, Jitter};
 use crate::bulk_row;
 use crate::clients::redis::{Invocation, Redis, RedisTrouble, Reply};
+use crate::config::StockKeys;
 use crate::context::Context;
 use crate::db::{Bulk, Db, FromRow, Kind, Problems};
 use crate::failure::Failure;
 use crate::printable::escaped;
 use crate::runner::{Run, failpoint};
-use crate::shop::malls::Mall;
+use crate::shop::malls::{APP, Mall, all_malls};
 use crate::shop::stock_keys;
 use crate::values;
 use crate::wording::counted;
@@ -51,18 +55,24 @@ bulk_row! {
         due_at: DateTime<Utc>,
         created_at: DateTime<Utc>,
         updated_at: DateTime<Utc>,
+        reservation_key: &'r str,
+        stock_before: &'r str,
+        stock_after: &'r str,
     }
 }
 
-/// Notes that the reservations of these orders of a mall are to be given back. In the transaction that cancels them.
+/// Notes that the reservations of these orders of a mall are to be given back, and what their keys are called. In the
+/// transaction that cancels them.
 pub(super) async fn note(
     db: &mut Db,
     mall: &Mall,
+    keys: &StockKeys,
     orders: impl Iterator<Item = (i64, &str)>,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
     let mut rows = Bulk::new(db);
     let mut numbers = Vec::new();
+    let (stock_before, stock_after) = keys.stock_of(&mall.code);
     for (order_id, order_no) in orders {
         numbers.push(order_no);
         rows.push(&NewRelease {
@@ -74,6 +84,9 @@ pub(super) async fn note(
             due_at: now,
             created_at: now,
             updated_at: now,
+            reservation_key: &keys.reservation_of(&mall.code, order_no),
+            stock_before: &stock_before,
+            stock_after: &stock_after,
         });
     }
     // One that expired before and was opened again has a row of that time.
@@ -132,7 +145,7 @@ pub(super) struct Released {
     pub(super) reservations: u64,
     units: i64,
     /// Orders that had no reservation, or had it given back already.
-    gone: u64,
+    pub(super) gone: u64,
     /// Orders that were opened again: what is reserved is theirs.
     reopened: u64,
     /// Products without a stock in Redis.
@@ -141,6 +154,8 @@ pub(super) struct Released {
     pub(super) trouble: Option<Failure>,
     /// How many still wait.
     waiting: u64,
+    /// What Redis knew of the malls that were asked about, by their numbers.
+    pub(super) malls: BTreeMap<i64, Seen>,
 }
 
 impl Released {
@@ -171,8 +186,9 @@ impl Released {
     }
 }
 
-/// Gives back the reservations that are due, those of earlier runs too. If Redis cannot be used, the rest waits.
-pub(super) async fn release(run: &mut Run<'_>) -> anyhow::Result<Released> {
+/// Gives back the reservations that are due, those of earlier runs too. If Redis cannot be used, or is not to be believed, the
+/// rest waits.
+pub(super) async fn release(run: &mut Run<'_>, accepted: &Accepted) -> anyhow::Result<Released> {
     let mut released = Released::default();
     let Some(server) = run.cx.redis() else { return Ok(released) };
     let now = run.cx.now();
@@ -186,7 +202,15 @@ pub(super) async fn release(run: &mut Run<'_>) -> anyhow::Result<Released> {
     }
     if !next_page(run.db, until, i64::MIN).await?.is_empty() {
         match server.connect().await {
-            Ok(mut redis) => release_pages(run, &mut redis, until, &mut released).await?,
+            Ok(mut redis) => {
+                release_pages(run, &mut redis, until, &mut released).await?;
+                if released.trouble.is_none()
+                    && let Err(error) = settle_missing(run, &mut redis, accepted, &mut released).await
+                {
+                    // What was given back stands.
+                    released.trouble = Some(error.downcast::<Failure>()?);
+                }
+            }
             Err(failure) => released.trouble = Some(failure),
         }
     }
@@ -207,12 +231,17 @@ async fn release_pages(
     until: DateTime<Utc>,
     released: &mut Released,
 ) -> anyhow::Result<()> {
+    let layout = Layout::of(run.cx, run.db).await?;
     let mut after = i64::MIN;
     while released.trouble.is_none() {
         let page = next_page(run.db, until, after).await?;
         let Some(last) = page.last() else { break };
         after = last.id;
-        let attempts = exchange(run.cx, redis, page, released).await;
+        let unasked: Vec<i64> = page.iter().filter(|one| !one.was_asked).map(|one| one.id).collect();
+        if !unasked.is_empty() {
+            run.chunk(None::<&str>, async |db| note_asked(db, &unasked, true).await).await?;
+        }
+        let attempts = exchange(&layout, redis, page, released).await;
         failpoint::reach(&run.cx.config, "released");
         for attempt in &attempts {
             if let End::Failed(failure) = &attempt.end {
@@ -231,7 +260,14 @@ struct Release {
     id: i64,
     order_no: String,
     attempts: i64,
+    mall_id: i64,
     mall_code: String,
+    /// What its key was called when the order was cancelled, and what stands before and after a product in that of its stock.
+    reservation_key: Option<String>,
+    stock_before: Option<String>,
+    stock_after: Option<String>,
+    /// Whether Redis may have given it back already, for a run that did not hear its answer.
+    was_asked: bool,
     /// Of the order that has this number now; `None` if there is none.
     order_status: Option<String>,
     #[row(problems)]
@@ -247,6 +283,50 @@ impl Release {
     /// Whether the reservation is that of an order which was opened again: what it holds is going to be paid.
     fn is_reopened(&self) -> bool {
         self.order_status.as_deref().is_some_and(|status| status != "ORDER_CANCELLED")
+    }
+}
+
+/// What keys are called.
+struct Layout<'c> {
+    keys: &'c StockKeys,
+    /// The number of each mall whose orders are kept here, with what stands before and after an order in its reservations.
+    malls: Vec<(i64, String, (String, String))>,
+}
+
+impl<'c> Layout<'c> {
+    async fn of(cx: &'c Context, db: &mut Db) -> anyhow::Result<Self> {
+        let keys = &cx.config.stock().redis;
+        let own = all_malls(db).await?.into_iter().filter(|mall| mall.platform == APP);
+        let malls = own.map(|mall| (mall.id, mall.code.clone(), keys.reservations_of(&mall.code))).collect();
+        Ok(Self { keys, malls })
+    }
+
+    /// What gives a reservation back: it is at the key of when its order was cancelled, or at that of now. Refuses a key that
+    /// has become another mall's.
+    fn invocation(&self, release: &Release) -> Result<Invocation, Failure> {
+        let (before, after) = self.keys.stock_of(&release.mall_code);
+        let now = self.keys.reservation_of(&release.mall_code, &release.order_no);
+        let Some(then) = release.reservation_key.clone().filter(|then| *then != now) else {
+            return Ok(Invocation { keys: vec![now], arguments: vec![before, after] });
+        };
+        let is_other = |(id, _, (before, after)): &&(i64, String, (String, String))| {
+            *id != release.mall_id && then.starts_with(before.as_str()) && then.ends_with(after.as_str())
+        };
+        if let Some((_, other, _)) = self.malls.iter().find(is_other) {
+            return Err(Failure::bad_input(format!(
+                "the reservation `{}` of an order of mall `{}` may be one of mall `{other}` by now",
+                escaped(&then),
+                release.mall_code
+            ))
+            .hint(format!(
+                "give it back by hand if it is there, then `DELETE FROM stock_releases WHERE id = {}`",
+                release.id
+            )));
+        }
+        let stock = |part: &Option<String>, now: &str| part.clone().unwrap_or_else(|| now.to_owned());
+        let [then_before, then_after] =
+            [stock(&release.stock_before, &before), stock(&release.stock_after, &after)];
+        Ok(Invocation { keys: vec![then, now], arguments: vec![then_before, then_after, before, after] })
     }
 }
 
@@ -268,42 +348,38 @@ struct Attempt {
 enum End {
     /// So many units were given back.
     Released(i64),
+    /// Redis has no such reservation.
+    Missing,
     /// The reservation was left alone: it is that of an order which is not cancelled any more.
     Reopened,
+    /// Redis has refused it, as it would any other.
+    Refused,
     Failed(Failure),
 }
 
 /// Has Redis give back the reservations of a page, and returns what is known to have happened. What Redis itself has not
 /// done costs no reservation an attempt.
 async fn exchange(
-    cx: &Context,
+    layout: &Layout<'_>,
     redis: &mut Redis,
     page: Vec<Release>,
     released: &mut Released,
 ) -> Vec<Attempt> {
     let mut attempts = Vec::with_capacity(page.len());
-    let mut asked = Vec::with_capacity(page.len());
+    let (mut asked, mut invocations) = (Vec::with_capacity(page.len()), Vec::with_capacity(page.len()));
     for release in page {
-        match release.problems.check() {
-            Ok(()) if release.is_reopened() => {
+        match release.problems.check().and_then(|()| layout.invocation(&release)) {
+            Ok(_) if release.is_reopened() => {
                 released.reopened += 1;
                 attempts.push(Attempt { release, end: End::Reopened });
             }
-            Ok(()) => asked.push(release),
+            Ok(invocation) => {
+                asked.push(release);
+                invocations.push(invocation);
+            }
             Err(failure) => attempts.push(Attempt { release, end: End::Failed(failure) }),
         }
     }
-    let keys = &cx.config.stock().redis;
-    let invocations: Vec<Invocation> = asked
-        .iter()
-        .map(|release| {
-            let (before, after) = keys.stock_of(&release.mall_code);
-            Invocation {
-                keys: vec![keys.reservation_of(&release.mall_code, &release.order_no)],
-                arguments: vec![before, after],
-            }
-        })
-        .collect();
     let replies = match redis.run_each(RELEASE, &invocations).await {
         Ok(replies) => replies,
         Err(failure) => {
@@ -313,13 +389,20 @@ async fn exchange(
     };
     for (release, reply) in asked.into_iter().zip(replies) {
         let end = match reply {
-            Ok(reply) => released.note(&reply),
+            Ok(reply) => {
+                let Some(end) = released.note(&release, &reply) else {
+                    // What it has done nobody knows.
+                    released.trouble = Some(redis.strange());
+                    continue;
+                };
+                end
+            }
             Err(RedisTrouble::Script(problem)) => {
                 End::Failed(Failure::bad_input(format!("Redis says: {}", escaped(&problem))))
             }
             Err(RedisTrouble::Server(failure)) => {
                 released.trouble = Some(failure);
-                continue;
+                End::Refused
             }
         };
         attempts.push(Attempt { release, end });
@@ -331,13 +414,15 @@ async fn exchange(
 const MOST_RELEASED: i64 = 9_999_999_990_000;
 
 impl Released {
-    /// Counts what the script has done.
-    fn note(&mut self, reply: &Reply) -> End {
+    /// Counts what the script has done; `None` if it never returns this.
+    fn note(&mut self, release: &Release, reply: &Reply) -> Option<End> {
+        let seen = self.malls.entry(release.mall_id).or_insert_with(|| Seen::of(&release.mall_code));
         let parts = if let Reply::List(parts) = reply { parts.as_slice() } else { &[] };
-        match parts {
+        Some(match parts {
             [Reply::Text(word), Reply::Int(units), Reply::Int(without_stock)]
                 if word == "RELEASED" && (0..=MOST_RELEASED).contains(units) =>
             {
+                seen.found += 1;
                 self.reservations += 1;
                 self.units = self.units.saturating_add(*units);
                 self.without_stock =
@@ -345,17 +430,18 @@ impl Released {
                 End::Released(*units)
             }
             [Reply::Text(word)] if word == "GONE" => {
-                self.gone += 1;
-                End::Released(0)
+                *(if release.was_asked { &mut seen.given_back_perhaps } else { &mut seen.missing }) += 1;
+                End::Missing
             }
             [Reply::Text(word), Reply::Text(key), Reply::Text(problem)] if word == "BAD" => {
+                seen.found += 1;
                 let problem = format!("the key `{}` of Redis {}", escaped(key), escaped(problem));
                 let hint =
                     "correct it in Redis: a later run gives the reservation back, and `runs retry` at once";
                 End::Failed(Failure::bad_input(problem).hint(hint))
             }
-            _ => End::Failed(Failure::bad_input("Redis has answered what the script never returns")),
-        }
+            _ => return None,
+        })
     }
 }
 
@@ -368,7 +454,8 @@ async fn next_page(db: &mut Db, until: DateTime<Utc>, after: i64) -> anyhow::Res
 
 pub(super) fn page_sql(db: &Db) -> String {
     format!(
-        "SELECT r.id, r.order_no, r.attempts, m.code AS mall_code,
+        "SELECT r.id, r.order_no, r.attempts, r.mall_id, m.code AS mall_code, r.reservation_key, r.stock_before,
+                r.stock_after, r.was_asked,
                 (SELECT o.status FROM orders o WHERE o.mall_id = r.mall_id AND o.order_no = r.order_no) AS order_status
          FROM stock_releases r JOIN malls m ON m.id = r.mall_id
          WHERE r.state = 'WAITING' AND r.id > $2 AND (r.due_at <= $1 OR NOT {})
@@ -381,7 +468,8 @@ pub(super) fn page_sql(db: &Db) -> String {
 /// when they failed.
 async fn resting(db: &mut Db, until: DateTime<Utc>) -> anyhow::Result<Vec<(String, String)>> {
     let sql = format!(
-        "SELECT r.id, r.order_no, r.attempts, m.code AS mall_code, NULL AS order_status, r.last_error
+        "SELECT r.id, r.order_no, r.attempts, r.mall_id, m.code AS mall_code, r.reservation_key, r.stock_before,
+                r.stock_after, r.was_asked, NULL AS order_status, r.last_error
          FROM stock_releases r JOIN malls m ON m.id = r.mall_id
          WHERE r.state = 'WAITING' AND r.attempts > 0 AND r.due_at > $1 AND {} ORDER BY r.id LIMIT $2",
         db.is_time("r.due_at")
@@ -399,29 +487,55 @@ async fn count_waiting(db: &mut Db) -> anyhow::Result<u64> {
     Ok(u64::try_from(waiting).unwrap_or(0))
 }
 
+/// Notes of these rows whether Redis may have given their reservations back though nobody knows its answer.
+async fn note_asked(db: &mut Db, rows: &[i64], was_asked: bool) -> anyhow::Result<()> {
+    let sql = format!(
+        "UPDATE stock_releases SET was_asked = $2 WHERE id {} AND state = 'WAITING'",
+        among(db, "$1")
+    );
+    db.execute(&sql, values![json!(rows), was_asked]).await?;
+    Ok(())
+}
+
 /// Notes how the attempts have ended.
 async fn store(db: &mut Db, ended: &[Attempt], now: DateTime<Utc>) -> anyhow::Result<()> {
     let (mut done, mut units_of, mut reopened) = (Vec::new(), serde_json::Map::new(), Vec::new());
+    let (mut missing, mut untouched) = (Vec::new(), Vec::new());
     for Attempt { release, end } in ended {
         match end {
             End::Released(units) => {
                 done.push(release.id);
                 units_of.insert(release.id.to_string(), json!(units));
             }
+            End::Missing => missing.push(release.id),
             End::Reopened => reopened.push(release.id),
+            End::Refused => {}
             End::Failed(failure) => {
                 let attempts = release.attempts.saturating_add(1);
                 let due_at = now + pause(u32::try_from(attempts).unwrap_or(u32::MAX));
-                let sql =
-                    "UPDATE stock_releases SET attempts = $2, due_at = $3, last_error = $4, updated_at = $5
+                let sql = "UPDATE stock_releases
+                           SET attempts = $2, due_at = $3, last_error = $4, updated_at = $5, is_missing = FALSE
                            WHERE id = $1 AND state = 'WAITING'";
                 db.execute(sql, values![release.id, attempts, due_at, &failure.message, now]).await?;
             }
+        }
+        if matches!(end, End::Missing | End::Refused | End::Failed(_)) && !release.was_asked {
+            untouched.push(release.id);
         }
     }
     if !done.is_empty() {
         let values = values![serde_json::Value::from(units_of), json!(done), now];
         db.execute(&done_sql(db), values).await?;
+    }
+    if !missing.is_empty() {
+        let sql = format!(
+            "UPDATE stock_releases SET is_missing = TRUE WHERE id {} AND state = 'WAITING'",
+            among(db, "$1")
+        );
+        db.execute(&sql, values![json!(missing)]).await?;
+    }
+    if !untouched.is_empty() {
+        note_asked(db, &untouched, false).await?;
     }
     if !reopened.is_empty() {
         let sql = format!("DELETE FROM stock_releases WHERE id {} AND state = 'WAITING'", among(db, "$1"));
@@ -434,7 +548,7 @@ async fn store(db: &mut Db, ended: &[Attempt], now: DateTime<Utc>) -> anyhow::Re
 pub(super) fn done_sql(db: &Db) -> String {
     format!(
         "UPDATE stock_releases SET state = 'RELEASED', attempts = attempts + 1, last_error = NULL, updated_at = $3,
-                                   units = CAST($1 ->> CAST(id AS TEXT) AS BIGINT)
+                                   units = CAST($1 ->> CAST(id AS TEXT) AS BIGINT), is_missing = FALSE
          WHERE id {} AND state = 'WAITING'",
         among(db, "$2")
     )

@@ -13,17 +13,19 @@ mod store;
 
 use std::collections::BTreeSet;
 
-use chrono::{Days, NaiveDate};
+use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 
 use crate::context::Context;
 use crate::db::Db;
+use crate::failure::Failure;
 use crate::jobs::report::periods::{self, Step};
 use crate::jobs::report::{awaited, by_mall};
-use crate::period::{DateArgs, DayRange};
+use crate::period::{DateArgs, DayRange, day_bounds};
 use crate::runner::{Completed, Exclusion, Freshness, Items, Job, JobSpec, MeantDays, Planned, Run, minutes};
 use crate::severity::Severity;
 use crate::shop::arrivals::Awaited;
 use crate::shop::malls::{Mall, MallArgs};
+use crate::values;
 use crate::wording::counted;
 
 use self::store::{Computation, lacking, provisional_days, store_mall};
@@ -33,6 +35,9 @@ use self::store::{Computation, lacking, provisional_days, store_mall};
 const LATE_DAYS: u64 = 3;
 /// For how many days a provisional day is made final by itself, as in the reports.
 const PROVISIONAL_DAYS: u64 = 14;
+
+/// A mall without an order is believed to have sold nothing for so long before it was added. An earlier day is a typo.
+const DAYS_BEFORE_ADDED: i64 = 366;
 
 /// Arguments of `stats daily`.
 #[derive(Debug, Clone, clap::Args)]
@@ -81,6 +86,17 @@ impl Job for Args {
             return Ok(Vec::new());
         }
         let mut days = asked.clone();
+        if let Some(&last) = asked.last().filter(|_| self.dates.is_given()) {
+            let over = self.malls_of(cx, db, last).await?;
+            if begun(db, last, over).await?.0.is_empty() {
+                return Err(Failure::usage(format!(
+                    "{last} is before anything that is known of {}",
+                    codes(&malls)
+                ))
+                .hint("a mall's figures begin with its first order, or a year before it was added: is the year right?")
+                .into());
+            }
+        }
         if !self.dates.is_given() {
             days.extend(self.days_whose_data_has_come(cx, db, &malls, &asked).await?);
             days.extend(days_that_have_changed(cx, db, &malls).await?);
@@ -97,7 +113,8 @@ impl Job for Args {
         completed: &Completed<'_, NaiveDate>,
     ) -> anyhow::Result<Freshness> {
         let day = *completed.unit;
-        let malls = self.malls_of(cx, db, day).await?;
+        let over = self.malls_of(cx, db, day).await?;
+        let (malls, _) = begun(db, day, over).await?;
         let lacking = lacking(db, day, malls.clone()).await?;
         if !lacking.is_empty() {
             return Ok(Freshness::Due(format!("no final statistics yet for {}", codes(&lacking))));
@@ -114,7 +131,8 @@ impl Job for Args {
         let over = self.malls_of(run.cx, run.db, day).await?;
         let mut not_over = self.malls.selected(run.db).await?;
         not_over.retain(|mall| over.iter().all(|other| other.id != mall.id));
-        let wanted: Vec<Mall> = over.into_iter().filter(|mall| run.is_wanted(&mall.code)).collect();
+        let (begun, not_begun) = begun(run.db, day, over).await?;
+        let wanted: Vec<Mall> = begun.into_iter().filter(|mall| run.is_wanted(&mall.code)).collect();
         let all = wanted.len();
         let due = if run.is_asked_again() { wanted } else { due(run, day, wanted).await? };
         let passed_over = all - due.len();
@@ -129,7 +147,7 @@ impl Job for Args {
         }
         run.written(stored);
         awaited::note_in_run(run, &awaiting);
-        run.summarise(sentence(stored, passed_over, &not_over));
+        run.summarise(sentence(stored, passed_over, &not_over, &not_begun));
         Ok(())
     }
 }
@@ -174,6 +192,31 @@ impl Args {
 /// The malls as a sentence names them.
 fn codes(malls: &[Mall]) -> String {
     malls.iter().map(|mall| mall.code.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// The malls of which it is known what they sold on a day, even if that is nothing; and those of which nobody knows: they have no
+/// order from before its end, and were added much later. A row of zeros would say that they sold nothing.
+async fn begun(db: &mut Db, day: NaiveDate, malls: Vec<Mall>) -> anyhow::Result<(Vec<Mall>, Vec<Mall>)> {
+    let (mut begun, mut not_begun) = (Vec::new(), Vec::new());
+    for mall in malls {
+        // One whose time zone is unknown fails by its name.
+        let has_begun = match mall.time_zone() {
+            Ok(time_zone) => has_begun(db, &mall, day_bounds(day, time_zone).end).await?,
+            Err(_) => true,
+        };
+        if has_begun { &mut begun } else { &mut not_begun }.push(mall);
+    }
+    Ok((begun, not_begun))
+}
+
+/// Whether a mall has orders from before a time, or was added soon enough after it.
+async fn has_begun(db: &mut Db, mall: &Mall, end: DateTime<Utc>) -> anyhow::Result<bool> {
+    let sql = "SELECT m.created_at < $3
+                   OR EXISTS (SELECT 1 FROM orders o WHERE o.mall_id = m.id AND o.ordered_at < $2)
+               FROM malls m WHERE m.id = $1";
+    let added = end + TimeDelta::days(DAYS_BEFORE_ADDED);
+    let (has_begun,): (bool,) = db.fetch_one(sql, values![mall.id, end, added]).await?;
+    Ok(has_begun)
 }
 
 /// Those of the malls whose day lacks final figures, or has other ones than others were told.
@@ -252,7 +295,7 @@ async fn store(run: &mut Run<'_>, day: NaiveDate, mall: &Mall) -> anyhow::Result
 }
 
 /// "stored the statistics of 2 malls, 1 was there already, not over yet: new-york"
-fn sentence(stored: u64, passed_over: usize, not_over: &[Mall]) -> String {
+fn sentence(stored: u64, passed_over: usize, not_over: &[Mall], not_begun: &[Mall]) -> String {
     let mut sentence = format!("stored the statistics of {}", counted(stored, "mall", "malls"));
     if passed_over > 0 {
         let were = if passed_over == 1 { "was" } else { "were" };
@@ -260,6 +303,9 @@ fn sentence(stored: u64, passed_over: usize, not_over: &[Mall]) -> String {
     }
     if !not_over.is_empty() {
         sentence.push_str(&format!(", not over yet: {}", codes(not_over)));
+    }
+    if !not_begun.is_empty() {
+        sentence.push_str(&format!(", nothing is known of that day: {}", codes(not_begun)));
     }
     sentence
 }

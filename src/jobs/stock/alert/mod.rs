@@ -403,16 +403,27 @@ async fn digest(db: &mut Db, default: Option<i64>) -> anyhow::Result<Option<Dige
     Ok(Some(Digest { total: u64::try_from(total).unwrap_or(0), named }))
 }
 
-/// Notes which alerts everybody has been told of: whose message every channel has.
+/// Notes which alerts everybody has been told of: whose message every channel has that is still configured. If it was given up
+/// for all of them nobody was told, and they wait for another message.
 async fn note_told(db: &mut Db, now: DateTime<Utc>) -> anyhow::Result<()> {
     for table in ["stock_alerts", "stock_feed_alerts"] {
+        let sql = format!(
+            "UPDATE {table} SET message_key = NULL
+             WHERE told_at IS NULL
+               AND message_key IN (SELECT g.message_key FROM channel_messages g WHERE g.given_up_at IS NOT NULL)
+               AND NOT EXISTS (
+                   SELECT 1 FROM channel_messages m
+                   WHERE m.message_key = {table}.message_key AND m.given_up_at IS NULL
+               )"
+        );
+        db.execute(&sql, values![]).await?;
         let sql = format!(
             "UPDATE {table} SET told_at = COALESCE(
                  (SELECT MAX(m.delivered_at) FROM channel_messages m WHERE m.message_key = {table}.message_key), $1)
              WHERE told_at IS NULL AND message_key IS NOT NULL
                AND NOT EXISTS (
                    SELECT 1 FROM channel_messages m
-                   WHERE m.message_key = {table}.message_key AND m.delivered_at IS NULL
+                   WHERE m.message_key = {table}.message_key AND m.delivered_at IS NULL AND m.given_up_at IS NULL
                )"
         );
         db.execute(&sql, values![now]).await?;

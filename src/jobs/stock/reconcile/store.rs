@@ -24,7 +24,7 @@ const READ_AT_ONCE: usize = 100;
 /// Reservations that one script reads. Each may hold hundreds of products.
 const RESERVATIONS_AT_ONCE: usize = 10;
 /// Scripts of one exchange: what they return has to fit into memory, each as much as it may.
-const RESERVATION_SCRIPTS: usize = 5;
+const RESERVATION_SCRIPTS: usize = 3;
 /// More products are not one order's.
 const MOST_PRODUCTS: &str = "1000";
 /// What a reservation of so many products takes, with codes of a hundred characters.
@@ -311,17 +311,15 @@ async fn run(
         return Ok(Vec::new());
     }
     let replies = redis.run_each(script, invocations).await?;
-    let each = replies.into_iter().map(|reply| {
-        reply.map_err(|trouble| match trouble {
-            RedisTrouble::Server(failure) => failure,
-            RedisTrouble::Script(problem) => Failure::failed(format!("Redis refuses a script: {problem}")),
-        })
-    });
+    let each = replies.into_iter().map(|reply| reply.map_err(Failure::from));
     each.collect::<Result<_, _>>().context("failed to read stock from Redis")
 }
 
 fn strange() -> Failure {
-    Failure::failed("Redis gave an answer that its script does not return")
+    Failure::try_later("Redis gave an answer that its script does not return")
+        .symptom("Redis cannot be used")
+        .hint("is it a Redis? Otherwise correct BATCHCTL_REDIS_URL")
+        .retry_once("once Redis answers again")
 }
 
 // ---------------------------------------------------------------- names of keys

@@ -2,15 +2,19 @@
 //!
 //! One server that has all keys: a cluster is refused, because a script reaches the keys of one node alone.
 
+mod wire;
+
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, IntoConnectionInfo as _, RedisConnectionInfo,
-    RedisError, RedisResult, ServerErrorKind, Value,
+    AsyncConnectionConfig, ErrorKind, FromRedisValue, RedisConnectionInfo, RedisError, RedisResult,
+    ServerErrorKind, Value,
 };
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::clients::install_tls_provider;
+use self::wire::Allowance;
 use crate::config::RedisTarget;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -40,6 +44,10 @@ pub struct RedisServer {
 pub struct Redis {
     server: RedisServer,
     connection: MultiplexedConnection,
+    /// How much of its answers is still received.
+    allowance: Allowance,
+    /// What reads and writes on the connection.
+    _driver: AbortOnDropHandle<()>,
     /// The script that the server keeps, and its name there.
     loaded: Option<(&'static str, String)>,
 }
@@ -75,6 +83,15 @@ pub enum RedisTrouble {
     Script(String),
 }
 
+impl From<RedisTrouble> for Failure {
+    fn from(trouble: RedisTrouble) -> Self {
+        match trouble {
+            RedisTrouble::Server(failure) => failure,
+            RedisTrouble::Script(problem) => Self::failed(format!("Redis refuses a script: {problem}")),
+        }
+    }
+}
+
 impl Context {
     /// The server of `BATCHCTL_REDIS_URL`, if it is set. Opens no connection.
     pub fn redis(&self) -> Option<RedisServer> {
@@ -104,21 +121,23 @@ impl RedisServer {
     /// Connects and logs in. Refuses a cluster, and a server that this environment must not reach.
     pub async fn connect(self) -> Result<Redis, Failure> {
         self.check()?;
-        install_tls_provider();
-        let connection = self.open().await.map_err(|error| self.failure(&error))?;
-        let mut redis = Redis { server: self, connection, loaded: None };
+        let allowance = Allowance::default();
+        allowance.renew();
+        let opened = match timeout(CONNECT_TIMEOUT, self.open(&allowance)).await {
+            Ok(opened) => opened,
+            Err(_) => Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time").into()),
+        };
+        let (connection, driver) = opened.map_err(|error| self.broken(&allowance, &error))?;
+        let mut redis = Redis { server: self, connection, allowance, _driver: driver, loaded: None };
         redis.refuse_cluster().await?;
         Ok(redis)
     }
 
-    async fn open(&self) -> RedisResult<MultiplexedConnection> {
-        let RedisTarget { host, port, has_tls, user, password, database } = &self.target;
-        let (host, port) = (host.clone(), *port);
-        let address = if *has_tls {
-            ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
-        } else {
-            ConnectionAddr::Tcp(host, port)
-        };
+    async fn open(
+        &self,
+        allowance: &Allowance,
+    ) -> RedisResult<(MultiplexedConnection, AbortOnDropHandle<()>)> {
+        let RedisTarget { user, password, database, .. } = &self.target;
         let mut login = RedisConnectionInfo::default().set_db(i64::from(*database)).set_skip_set_lib_name();
         if let Some(user) = user {
             login = login.set_username(user);
@@ -126,11 +145,26 @@ impl RedisServer {
         if let Some(password) = password {
             login = login.set_password(password.expose());
         }
-        let client = Client::open(address.into_connection_info()?.set_redis_settings(login))?;
-        let timeouts = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(EXCHANGE_TIMEOUT));
-        client.get_multiplexed_async_connection_with_config(&timeouts).await
+        let timeouts = AsyncConnectionConfig::new().set_response_timeout(Some(EXCHANGE_TIMEOUT));
+        let stream = wire::connect(&self.target, allowance).await?;
+        let (connection, driver) = MultiplexedConnection::new_with_config(&login, stream, timeouts).await?;
+        Ok((connection, AbortOnDropHandle::new(tokio::spawn(driver))))
+    }
+
+    /// What it means that a connection could not be made, or that an exchange has broken.
+    fn broken(&self, allowance: &Allowance, error: &RedisError) -> Failure {
+        if allowance.is_used_up() {
+            return self.strange("sends more than it was asked for");
+        }
+        self.failure(error)
+    }
+
+    /// What it means that its answers are none of Redis's: it is something else, or broken.
+    fn strange(&self, what_it_does: &str) -> Failure {
+        Failure::try_later(format!("{} {what_it_does}", self.name()))
+            .symptom("Redis cannot be used")
+            .hint(format!("is it a Redis? Otherwise correct {}", self.origin))
+            .retry_once("once Redis answers again")
     }
 
     /// What it is called in messages: `host:port/database`, without user and password.
@@ -171,17 +205,31 @@ impl RedisServer {
 }
 
 impl Redis {
+    /// What it is called in messages: `Redis at host:port/database`, without user and password.
+    pub fn name(&self) -> String {
+        self.server.name()
+    }
+
+    /// What it means that a script returns what it never does.
+    pub fn strange(&self) -> Failure {
+        self.server.strange("gave an answer that its script does not return")
+    }
+
+    /// The variable that names it, and where it was set.
+    pub fn origin(&self) -> &str {
+        &self.server.origin
+    }
+
     /// A server that is a node of a cluster says so, unless the user may not ask.
     async fn refuse_cluster(&mut self) -> Result<(), Failure> {
-        let asked: RedisResult<String> =
-            redis::cmd("INFO").arg("cluster").query_async(&mut self.connection).await;
+        let asked: RedisResult<String> = self.ask(redis::cmd("INFO").arg("cluster")).await;
         match asked {
             Ok(info) if info.contains("cluster_enabled:1") => {
                 let server = &self.server;
                 Err(Failure::configuration(format!("{} is a cluster, which is not supported", server.name()))
                     .hint(format!("name one server that has all keys in {}", server.origin)))
             }
-            Err(error) if Fault::of(&error) != Fault::Permission => Err(self.server.failure(&error)),
+            Err(error) if Fault::of(&error) != Fault::Permission => Err(self.broken(&error)),
             _ => Ok(()),
         }
     }
@@ -193,14 +241,18 @@ impl Redis {
         script: &'static str,
         invocations: &[Invocation],
     ) -> Result<Vec<Result<Reply, RedisTrouble>>, Failure> {
-        let name = self.load(script).await.map_err(|error| self.server.failure(&error))?;
+        if invocations.is_empty() {
+            return Ok(Vec::new());
+        }
+        let name = self.load(script).await.map_err(|error| self.broken(&error))?;
         let mut pipeline = redis::Pipeline::with_capacity(invocations.len());
         pipeline.ignore_errors();
         for Invocation { keys, arguments } in invocations {
             pipeline.cmd("EVALSHA").arg(&name).arg(keys.len()).arg(keys).arg(arguments);
         }
+        self.allowance.renew();
         let replies: Vec<RedisResult<Value>> =
-            pipeline.query_async(&mut self.connection).await.map_err(|error| self.server.failure(&error))?;
+            pipeline.query_async(&mut self.connection).await.map_err(|error| self.broken(&error))?;
         if replies.len() != invocations.len() {
             let name = self.server.name();
             return Err(Failure::try_later(format!(
@@ -221,11 +273,18 @@ impl Redis {
         {
             return Ok(name.clone());
         }
-        let mut command = redis::cmd("SCRIPT");
-        command.arg("LOAD").arg(script);
-        let name: String = command.query_async(&mut self.connection).await?;
+        let name: String = self.ask(redis::cmd("SCRIPT").arg("LOAD").arg(script)).await?;
         self.loaded = Some((script, name.clone()));
         Ok(name)
+    }
+
+    async fn ask<T: FromRedisValue>(&mut self, command: &redis::Cmd) -> RedisResult<T> {
+        self.allowance.renew();
+        command.query_async(&mut self.connection).await
+    }
+
+    fn broken(&self, error: &RedisError) -> Failure {
+        self.server.broken(&self.allowance, error)
     }
 
     fn trouble(&self, error: &RedisError) -> RedisTrouble {
@@ -273,7 +332,7 @@ impl Fault {
                 Self::Certificate
             }
             // What is no answer of Redis comes from something else that listens there, or from a connection that broke.
-            ErrorKind::Io | ErrorKind::Parse => Self::Unreachable,
+            ErrorKind::Io | ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Self::Unreachable,
             ErrorKind::AuthenticationFailed => Self::Login,
             ErrorKind::Server(kind) => Self::of_server(kind, error),
             _ => Self::of_code(error),
