@@ -16,7 +16,7 @@ fn a_folder_is_checked_and_not_made() {
         |name: &str| check(&sandbox, &format!("[events]\nsink = 'ndjson'\nfolder = '{name}'\n")).run();
     folder("new/events").succeeds();
     assert!(!sandbox.path("new").exists());
-    folder("batchctl.toml/events").exits(78).prints("`events.folder`: `").prints("batchctl.toml` is a file");
+    folder("batchctl.toml/events").exits(78).prints("`events.folder`: `").prints("cannot be written to: ");
 }
 
 #[test]
