@@ -175,13 +175,15 @@ impl Context {
         let name = config.environment();
         let files: Vec<String> = others.iter().map(|other| format!("`.env.{other}`")).collect();
         let flags: Vec<String> = others.iter().map(|other| format!("--env {other}")).collect();
+        // All in the message: not everybody who shows it shows a hint.
         let problem = format!(
-            "--env is missing: this folder has {}, and neither settings nor a database of `{name}`, the default",
-            files.join(" and ")
+            "--env is missing: this folder has {}, and neither settings nor a database of `{name}`, the default; write {}, \
+             or --env {name} if `{name}` is meant",
+            files.join(" and "),
+            flags.join(" or ")
         );
         let meant = config.environment_meant_instead(None);
-        let hint = format!("write {}, or --env {name} if `{name}` is meant", flags.join(" or "));
-        Err(Failure::of(FailureKind::Configuration, UnknownEnvironment { problem, meant }).hint(hint))
+        Err(Failure::of(FailureKind::Configuration, UnknownEnvironment { problem, meant }))
     }
 
     /// The SQLite file of whoever names no database.

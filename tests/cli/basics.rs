@@ -253,15 +253,14 @@ fn only_another_environment_that_the_folder_knows_is_proposed() {
 fn a_forgotten_env_beside_the_settings_of_prod_creates_no_database() {
     let sandbox = Sandbox::without_schema(Database::Sqlite);
     let by_default = |words: &[&str]| sandbox.batchctl(words).unset("BATCHCTL_DATABASE_URL");
-    let missing =
-        "--env is missing: this folder has `.env.prod`, and neither settings nor a database of `dev`";
-    let hint = "hint: write --env prod, or --env dev if `dev` is meant\n";
+    let missing = "--env is missing: this folder has `.env.prod`, and neither settings nor a database of `dev`, the default; \
+                   write --env prod, or --env dev if `dev` is meant\n";
     sandbox.write("batchctl.toml", "");
     sandbox.write(".env.prod", "BATCHCTL_DATABASE_URL=sqlite:shop.db\n");
     for words in OPENING.into_iter().chain([["schedule", "crontab"].as_slice()]) {
         // A second start in the same outage would be silent.
         sandbox.forget_outages();
-        by_default(words).run().exits(78).says(missing).says(hint);
+        by_default(words).run().exits(78).says(missing);
     }
     by_default(&["config", "check"]).run().exits(78).prints(missing);
     let retry = format!("retry: {}", sandbox.command("prod", "report daily-sales --date 2026-11-19"));
@@ -273,7 +272,7 @@ fn a_forgotten_env_beside_the_settings_of_prod_creates_no_database() {
         .run()
         .exits(78)
         .says("has `.env.prod` and `.env.staging`, and")
-        .says("hint: write --env prod or --env staging, or --env dev if");
+        .says("; write --env prod or --env staging, or --env dev if");
 }
 
 #[test]

@@ -361,7 +361,10 @@ fn a_csv_file_has_a_mark_where_excel_needs_it(shop: &Shop) {
     shop.write("batchctl.toml", "[report]\ncsv_bom = \"always\"\n");
     assert!(starts_with_mark(&["--mall", "tokyo"]));
     shop.write("batchctl.toml", "[report]\ncsv_bom = \"sometimes\"\n");
-    report(shop, &[]).run().exits(78).says("expected one of `auto`, `always`, `never`");
+    report(shop, &[])
+        .run()
+        .exits(78)
+        .says("`sometimes` is not known: write \"auto\", \"always\" or \"never\"");
 }
 
 fn a_tax_that_no_order_states_is_a_dash(shop: &Shop) {

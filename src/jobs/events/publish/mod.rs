@@ -272,7 +272,10 @@ impl Publishing {
         run.leave_failures_open();
         let waiting = counted(backlog.waiting, "event waits", "events wait");
         Ok(Some(match backlog.next_at() {
-            Some(at) => format!("{waiting}, the first until {}", shown_instant(at, run.cx.time_zone())),
+            Some(at) => {
+                let first = if backlog.waiting == 1 { "" } else { "the first " };
+                format!("{waiting}, {first}until {}", shown_instant(at, run.cx.time_zone()))
+            }
             None => waiting,
         }))
     }

@@ -121,11 +121,7 @@ impl Job for Args {
             run.summarise(
                 why.map_or_else(|| "nothing to send".to_owned(), |why| format!("nothing to send: {why}")),
             );
-            if let Some(sentence) = untaken_mails(run).await? {
-                run.summarise(sentence);
-                // What the server did not take is not due yet: nothing says that it takes mails again.
-                run.leave_failures_open();
-            }
+            untaken_mails(run).await?.into_iter().for_each(|sentence| run.summarise(sentence));
             return Ok(());
         }
         let mut flush =

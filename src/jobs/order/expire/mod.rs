@@ -13,6 +13,7 @@ mod breaker;
 mod cancel;
 mod events;
 mod missing;
+mod preview;
 mod releases;
 #[cfg(test)]
 mod tests;
@@ -169,7 +170,7 @@ impl Job for Args {
                 None => open.push(mall.id),
             }
         }
-        let found = would_expire(db, &open, until, self.limit).await?;
+        let found = preview::of(db, &open, until, self.limit).await?;
         let lines: Vec<String> = found.iter().filter_map(|found| found.sentence(&malls)).collect();
         let lines =
             if lines.is_empty() { "no order would be cancelled".to_owned() } else { lines.join("\n") };
@@ -612,51 +613,6 @@ async fn count_due(db: &mut Db, mall: &Mall, until: DateTime<Utc>, most: i64) ->
     );
     let (due,): (i64,) = db.fetch_one(&sql, values![mall.id, until, most]).await?;
     Ok(due)
-}
-
-/// What a run would do in a mall.
-#[derive(Debug, FromRow)]
-struct WouldExpire {
-    mall_id: i64,
-    orders: i64,
-    units: i64,
-}
-
-impl WouldExpire {
-    fn sentence(&self, malls: &[Mall]) -> Option<String> {
-        let mall = malls.iter().find(|mall| mall.id == self.mall_id)?;
-        let orders = counted(self.orders, "order", "orders");
-        let units = counted(self.units, "unit", "units");
-        Some(format!("mall `{}`: {orders} would be cancelled, and {units} given back", mall.code))
-    }
-}
-
-/// What a run would do in each of these malls that has orders to cancel.
-async fn would_expire(
-    db: &mut Db,
-    malls: &[i64],
-    until: DateTime<Utc>,
-    limit: Option<u64>,
-) -> anyhow::Result<Vec<WouldExpire>> {
-    let limit = limit.map_or(i64::MAX, bounded);
-    Ok(db.fetch_all(&would_expire_sql(db), values![json!(malls), until, limit]).await?)
-}
-
-/// Units go back only to products that have a stock, and of a line that can be read. Each line and each product is looked up,
-/// by construction.
-fn would_expire_sql(db: &Db) -> String {
-    format!(
-        "SELECT due.mall_id, COUNT(*) AS orders, CAST(COALESCE(SUM((
-             SELECT SUM(i.quantity) FROM order_items i
-             WHERE i.order_id = due.id AND i.quantity BETWEEN 0 AND 999999999
-               AND (SELECT COUNT(*) FROM products p JOIN stock s ON s.product_id = p.id
-                    WHERE p.mall_id = due.mall_id AND p.product_code = i.product_code) > 0
-         )), 0) AS BIGINT) AS units
-         FROM (SELECT o.id, o.mall_id FROM orders o WHERE {} AND {} ORDER BY o.ordered_at, o.id LIMIT $3) due
-         GROUP BY due.mall_id ORDER BY due.mall_id",
-        DUE.replace("o.mall_id = $1", &format!("o.mall_id IN {}", db.numbers("$1"))),
-        db.is_time("o.ordered_at")
-    )
 }
 
 /// Where a page begins: after the order of this time, as it is stored, and with this id. On SQLite the same time can be stored

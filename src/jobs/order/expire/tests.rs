@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::cancel::{StockLock, cancel_sql, give_back_sql, lines_sql, lock_sql, stocked_sql};
+use super::preview::preview_sql;
 use super::releases;
 use super::{READ, first_place, members_sql, page_sql};
 use crate::db::testing::{TestDb, now, on_both_databases};
@@ -11,6 +12,7 @@ use crate::values;
 on_both_databases![
     a_page_of_orders_begins_where_the_last_one_ended,
     a_chunk_is_found_by_its_keys,
+    a_dry_run_looks_up_lines_and_products,
     reservations_that_wait_are_found_by_their_numbers,
 ];
 
@@ -83,6 +85,18 @@ async fn a_chunk_is_found_by_its_keys(db: &mut TestDb) {
         let sql = give_back_sql(db);
         let values = values![json!({ "1": 2 }), json!([1]), now()];
         assert_eq!(db.found_by("stock", &sql, values).await, [product]);
+    }
+}
+
+async fn a_dry_run_looks_up_lines_and_products(db: &mut TestDb) {
+    orders(db).await;
+    let sql = preview_sql(db);
+    let values = || values![json!([1]), now(), i64::MAX];
+    for tables in [&[][..], &READ] {
+        db.analyze_unknown(tables).await.unwrap();
+        assert_eq!(db.found_by("i", &sql, values()).await, ["order_id"]);
+        assert_eq!(db.found_by("p", &sql, values()).await, ["mall_id, product_code"]);
+        assert_eq!(db.found_by("s", &sql, values()).await, [db.pick("id", "product_id")]);
     }
 }
 
