@@ -117,6 +117,10 @@ impl RealKafka {
                 .kafka
                 .consumer_without_group()
                 .auto_offset_reset(AutoOffsetReset::Earliest)
+                // One answer after the other: a broker, Tansu, sends other records than those asked for from the middle of
+                // a batch.
+                .max_poll_records(1_000_000)
+                .max_buffered_records(1_000_000)
                 .build()
                 .await?;
             let found = consumer.fetch_metadata(Some(topic)).await?;

@@ -18,7 +18,7 @@ pub(super) struct Preview {
 }
 
 impl Preview {
-    /// `mall `main`: 12 orders would be cancelled, and 30 units given back`; `None` for a mall that is not among these.
+    /// "mall `main`: 12 orders would be cancelled, and 30 units given back"; `None` for a mall that is not among these.
     pub(super) fn sentence(&self, malls: &[Mall]) -> Option<String> {
         let mall = malls.iter().find(|mall| mall.id == self.mall_id)?;
         let orders = counted(self.orders, "order", "orders");
@@ -45,8 +45,8 @@ pub(super) fn preview_sql(db: &Db) -> String {
         "SELECT due.mall_id, COUNT(*) AS orders, CAST(COALESCE(SUM((
              SELECT SUM(i.quantity) FROM order_items i
              WHERE i.order_id = due.id AND i.quantity BETWEEN 0 AND 999999999
-               AND (SELECT COUNT(*) FROM products p JOIN stock s ON s.product_id = p.id
-                    WHERE p.mall_id = due.mall_id AND p.product_code = i.product_code) > 0
+               AND (SELECT COUNT(*) FROM products product JOIN stock s ON s.product_id = product.id
+                    WHERE product.mall_id = due.mall_id AND product.product_code = i.product_code) > 0
          )), 0) AS BIGINT) AS units
          FROM (SELECT o.id, o.mall_id FROM orders o WHERE {} AND {} ORDER BY o.ordered_at, o.id LIMIT $3) due
          GROUP BY due.mall_id ORDER BY due.mall_id",

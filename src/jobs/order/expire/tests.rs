@@ -95,7 +95,7 @@ async fn a_dry_run_looks_up_lines_and_products(db: &mut TestDb) {
     for tables in [&[][..], &READ] {
         db.analyze_unknown(tables).await.unwrap();
         assert_eq!(db.found_by("i", &sql, values()).await, ["order_id"]);
-        assert_eq!(db.found_by("p", &sql, values()).await, ["mall_id, product_code"]);
+        assert_eq!(db.found_by("product", &sql, values()).await, ["mall_id, product_code"]);
         assert_eq!(db.found_by("s", &sql, values()).await, [db.pick("id", "product_id")]);
     }
 }
