@@ -9,8 +9,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Access, access};
-
+use super::folders;
 use crate::config::Config;
 use crate::failure::{Failure, without_error_numbers};
 
@@ -38,7 +37,7 @@ impl EventFolder {
     /// Refuses a folder that cannot be written to, or does not exist and could not be created. Creates nothing.
     pub fn check(config: &Config) -> Result<(), Failure> {
         let folder = place(config);
-        could_be_written(&folder).map_err(|error| unusable(&folder, &error))
+        folders::check(&folder).map_err(|error| unusable(&folder, &error))
     }
 
     /// The folder of `[events] folder`; created if it does not exist.
@@ -143,19 +142,6 @@ impl EventFolder {
 
 fn place(config: &Config) -> PathBuf {
     config.working_dir().join(config.events().folder())
-}
-
-/// Checks that a folder can be written to, or could be created where it is to be. Creates nothing.
-fn could_be_written(folder: &Path) -> io::Result<()> {
-    for above in folder.ancestors() {
-        match fs::metadata(above) {
-            Ok(found) if !found.is_dir() => return Err(ErrorKind::NotADirectory.into()),
-            Ok(_) => return Ok(access(above, Access::WRITE_OK | Access::EXEC_OK)?),
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 fn unusable(folder: &Path, error: &io::Error) -> Failure {

@@ -3,10 +3,13 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
+use super::folders;
 use crate::config::Config;
 use crate::failure::{Failure, one_line};
 use crate::files::write_privately;
@@ -23,17 +26,30 @@ const NAME_BYTES: usize = 16;
 #[derive(Debug, Clone)]
 pub struct MailFolder {
     folder: PathBuf,
+    /// Whether it has been made sure that it is there: one that is gone later is gone.
+    is_made: Arc<Mutex<bool>>,
 }
 
 impl MailFolder {
-    /// The folder of `[mail] folder`; created if it does not exist.
+    /// The folder of `[mail] folder`. If it does not exist it is created with the first mail.
     pub fn new(config: &Config) -> Result<Self, Failure> {
         let folder = config.mail().folder.as_deref().unwrap_or(Path::new(DEFAULT_FOLDER));
         let folder = config.working_dir().join(folder);
-        fs::create_dir_all(&folder).map_err(|error| {
+        folders::check(&folder).map_err(|error| {
             Failure::configuration(format!("`mail.folder`: failed to make `{}`: {error}", folder.display()))
         })?;
-        Ok(Self { folder })
+        Ok(Self { folder, is_made: Arc::default() })
+    }
+
+    /// Creates it before the first mail.
+    fn make(&self) -> anyhow::Result<()> {
+        let mut is_made = self.is_made.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*is_made {
+            fs::create_dir_all(&self.folder)
+                .with_context(|| format!("failed to make `{}`", self.folder.display()))?;
+            *is_made = true;
+        }
+        Ok(())
     }
 
     /// Writes a mail durably. It is named by its `Date` and its Message-ID: files sort by time, two mails never
@@ -41,9 +57,11 @@ impl MailFolder {
     pub async fn send(&self, mail: &OutgoingMail, built: Built) -> Result<Outcome, Stop> {
         let name = file_name(&mail.content().message_id, mail.content().date);
         let path = self.folder.join(&name);
-        let bytes = built.bytes;
-        let written =
-            tokio::task::spawn_blocking(move || write_privately(&path, |file| Ok(file.write_all(&bytes)?)));
+        let (folder, bytes) = (self.clone(), built.bytes);
+        let written = tokio::task::spawn_blocking(move || {
+            folder.make()?;
+            write_privately(&path, |file| Ok(file.write_all(&bytes)?))
+        });
         match written.await {
             Ok(Ok(())) => {
                 Ok(Outcome::Accepted { reply: format!("written to `{name}`"), provider_message_id: None })
@@ -157,7 +175,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let config = config(folder.path());
         let mails = MailFolder::new(&config).unwrap();
-        fs::remove_dir(folder.path().join("out/mails")).unwrap();
+        assert!(!folder.path().join("out").exists(), "nothing is created before the first mail");
+        mails.send(&mail(&config, "<b@example.jp>", 0), built("text")).await.unwrap();
+        fs::remove_dir_all(folder.path().join("out/mails")).unwrap();
         match mails.send(&mail(&config, "<a@example.jp>", 0), built("text")).await {
             Err(Stop::Refused(message)) => assert!(message.contains("out/mails"), "{message}"),
             other => panic!("{other:?}"),

@@ -5,6 +5,7 @@ pub mod api;
 pub mod cafe24;
 pub mod event_folder;
 pub mod event_webhook;
+mod folders;
 pub mod kafka;
 mod mail_api;
 pub mod mail_folder;

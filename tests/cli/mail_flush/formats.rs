@@ -15,6 +15,7 @@ on_both_databases![
     japanese_and_korean_mails_decode_to_the_same_text,
     a_mail_is_signed_as_another_library_expects,
     outside_prod_nobody_real_is_reached,
+    a_dry_run_makes_no_folder,
 ];
 
 /// The `.eml` files of a folder, in the order of their names.
@@ -59,6 +60,13 @@ fn header<'a>(parsed: &'a Value, name: &str) -> Option<&'a str> {
 fn flush_into_folder(office: &PostOffice, further: &str) {
     office.write("batchctl.toml", format!("[mail]\ntransport = \"folder\"\nfolder = \"out\"\n{further}"));
     office.flush("").run().succeeds();
+}
+
+fn a_dry_run_makes_no_folder(office: &PostOffice) {
+    office.write("batchctl.toml", "[mail]\ntransport = \"folder\"\nfolder = \"out\"\n");
+    office.sends(["mail", "flush", "--dry-run"], "").run().succeeds();
+    office.flush("").run().succeeds();
+    assert!(!office.path("out").exists(), "there is no mail");
 }
 
 fn japanese_and_korean_mails_decode_to_the_same_text(office: &PostOffice) {

@@ -183,7 +183,7 @@ fn orders_without_reservations_are_no_failure(store: &Store) {
     }
     expire(store, &redis).run().succeeds().is_silent();
     assert_eq!((in_redis(&redis), waiting(store)), ((100, 0), 0));
-    assert!(store.summary().ends_with("; 30 orders had none"), "{}", store.summary());
+    assert!(store.summary().ends_with("; 30 orders had no reservation"), "{}", store.summary());
 }
 
 fn a_copy_of_the_stock_without_reservations_is_not_believed(store: &Store) {

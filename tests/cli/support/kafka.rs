@@ -85,8 +85,7 @@ pub(crate) struct RealKafka {
 impl RealKafka {
     /// `None` where there is none to test with.
     pub(crate) fn of_environment() -> Option<Self> {
-        let brokers =
-            std::env::var("BATCHCTL_TEST_KAFKA_BROKERS").ok().filter(|brokers| !brokers.is_empty())?;
+        let brokers = super::variable("BATCHCTL_TEST_KAFKA_BROKERS")?;
         let runtime = runtime();
         let kafka =
             runtime.block_on(krafka::Kafka::builder(brokers.clone()).connect()).expect("the brokers answer");
