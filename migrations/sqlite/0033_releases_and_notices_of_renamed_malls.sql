@@ -8,8 +8,8 @@
 ALTER TABLE stock_releases ADD COLUMN reservation_key TEXT;
 ALTER TABLE stock_releases ADD COLUMN stock_before TEXT;
 ALTER TABLE stock_releases ADD COLUMN stock_after TEXT;
--- Whether Redis was asked, and may have done it, though nobody has noted its answer.
-ALTER TABLE stock_releases ADD COLUMN was_asked INTEGER NOT NULL DEFAULT 0;
+-- The Redis that was asked, and may have done it, though nobody has noted its answer.
+ALTER TABLE stock_releases ADD COLUMN asked_redis TEXT;
 -- Whether Redis has no such reservation, and it is not decided whether that is to be believed.
 ALTER TABLE stock_releases ADD COLUMN is_missing INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX stock_releases_missing ON stock_releases (mall_id, id) WHERE is_missing;

@@ -16,6 +16,8 @@ on_both_databases![
     orders_without_reservations_are_no_failure,
     a_copy_of_the_stock_without_reservations_is_not_believed,
     what_was_given_back_before_a_kill_is_believed,
+    what_one_redis_may_have_given_back_is_not_believed_of_another,
+    a_mall_that_is_kept_elsewhere_by_now_has_a_way_out,
     one_mall_in_doubt_leaves_the_others,
     nobody_is_told_twice_because_a_mall_was_renamed,
 ];
@@ -115,7 +117,9 @@ fn another_database_of_redis_gets_nothing_and_loses_nothing(store: &Store) {
     assert!(store.summary().ends_with("; 3 reservations left to the next run"), "{}", store.summary());
     assert_eq!(
         store
-            .sql("SELECT state, attempts, units, was_asked, COUNT(*) FROM stock_releases GROUP BY 1, 2, 3, 4")
+            .sql(
+                "SELECT state, attempts, units, asked_redis, COUNT(*) FROM stock_releases GROUP BY 1, 2, 3, 4"
+            )
             .len(),
         1
     );
@@ -209,6 +213,37 @@ fn what_was_given_back_before_a_kill_is_believed(store: &Store) {
     assert_eq!((in_redis(&redis), waiting(store)), ((148, 0), 12));
     expire(store, &redis).run().succeeds().is_silent();
     assert_eq!((in_redis(&redis), waiting(store)), ((148, 0), 0));
+}
+
+fn what_one_redis_may_have_given_back_is_not_believed_of_another(store: &Store) {
+    let Some(redis) = Redis::start() else { return };
+    reserved(store, &redis, 12);
+    expire(store, &redis).run().succeeds();
+    reserve(store, &redis, 13..=24);
+    // Killed before it has heard whether they were given back, which they were not.
+    expire(store, &redis).failpoint("releases-noted=kill").run().is_killed_by(Signal::KILL);
+    assert_eq!(waiting(store), 12);
+    let other = Redis::start().unwrap();
+    other.command::<()>(&["SET", "stock:tokyo:P1", "124"]);
+    let ran = expire(store, &other).run().exits(1);
+    ran.says("12 reservations, where usually most are");
+    assert_eq!(waiting(store), 12);
+    expire(store, &redis).run().succeeds();
+    assert_eq!((in_redis(&redis), waiting(store)), ((148, 0), 0));
+}
+
+fn a_mall_that_is_kept_elsewhere_by_now_has_a_way_out(store: &Store) {
+    let Some(redis) = Redis::start() else { return };
+    reserved(store, &redis, 2);
+    expired(store);
+    redis.command::<()>(&["FLUSHDB"]);
+    store.execute("UPDATE malls SET platform = 'cafe24' WHERE code = 'tokyo'");
+    let ran = expire(store, &redis).run().exits(1);
+    ran.says("order expire --accept-missing");
+    let words = ["order", "expire", "--accept-missing"];
+    store.batchctl(words).env("BATCHCTL_REDIS_URL", redis.url()).run().succeeds();
+    assert_eq!(waiting(store), 0);
+    expire(store, &redis).run().succeeds();
 }
 
 fn one_mall_in_doubt_leaves_the_others(store: &Store) {

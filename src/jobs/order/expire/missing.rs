@@ -31,13 +31,22 @@ const CHUNK: u64 = 1000;
 /// The malls whose missing reservations somebody has taken for gone.
 pub(super) struct Accepted {
     pub(super) is_given: bool,
-    pub(super) malls: Vec<i64>,
+    /// `None` for all.
+    pub(super) malls: Option<Vec<i64>>,
+}
+
+impl Accepted {
+    fn includes(&self, mall_id: i64) -> bool {
+        self.is_given && self.malls.as_ref().is_none_or(|malls| malls.contains(&mall_id))
+    }
 }
 
 /// What Redis knew of the reservations of a mall.
 #[derive(Debug)]
 pub(super) struct Seen {
     mall: String,
+    /// Whether its orders are kept in this database.
+    is_own: bool,
     /// How many were there.
     pub(super) found: u64,
     /// How many were not.
@@ -47,8 +56,8 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    pub(super) fn of(mall: &str) -> Self {
-        Self { mall: mall.to_owned(), found: 0, missing: 0, given_back_perhaps: 0 }
+    pub(super) fn of(mall: &str, is_own: bool) -> Self {
+        Self { mall: mall.to_owned(), is_own, found: 0, missing: 0, given_back_perhaps: 0 }
     }
 }
 
@@ -87,7 +96,7 @@ pub(super) async fn settle_missing(
         let units = match doubt(run, redis, mall_id, &seen).await? {
             Belief::Gone => Some(0),
             Belief::AcceptedBefore => None,
-            Belief::Doubted(_) if accepted.is_given && accepted.malls.contains(&mall_id) => None,
+            Belief::Doubted(_) if accepted.includes(mall_id) => None,
             Belief::Doubted(doubt) => {
                 doubtful.push((doubt, seen));
                 continue;
@@ -146,7 +155,8 @@ fn failure(redis: &Redis, doubtful: &[(Doubt, Seen)]) -> Option<Failure> {
         })
         .collect();
     let mut words = vec!["order", "expire"];
-    if doubtful.len() == 1 {
+    // It is refused for a mall whose orders are kept elsewhere by now.
+    if doubtful.len() == 1 && first.is_own {
         words.extend(["--mall", first.mall.as_str()]);
     }
     words.push("--accept-missing");

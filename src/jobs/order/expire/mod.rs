@@ -120,7 +120,9 @@ impl Job for Args {
         run.db.plan_by_index().await?;
         let malls = self.own_malls(run.db).await?;
         let malls = run.usable_malls(malls);
-        let accepted_malls = malls.iter().map(|(mall, _)| mall.id).collect();
+        // Without --mall also those whose orders are kept elsewhere by now: what they had reserved here waits all the same.
+        let accepted_malls = (!self.malls.named().is_empty())
+            .then(|| malls.iter().map(|(mall, _)| mall.id).collect::<Vec<_>>());
         let shop_url = run.cx.config.mail().shop.url.as_deref();
         let (now, reservations) = (run.cx.now(), run.cx.redis().map(|_| &run.cx.config.stock().redis));
         let malls = malls.iter().map(|(mall, time_zone)| OpenMall {

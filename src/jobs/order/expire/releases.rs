@@ -237,10 +237,13 @@ async fn release_pages(
         let page = next_page(run.db, until, after).await?;
         let Some(last) = page.last() else { break };
         after = last.id;
-        let unasked: Vec<i64> = page.iter().filter(|one| !one.was_asked).map(|one| one.id).collect();
+        let unasked: Vec<i64> =
+            page.iter().filter(|one| one.asked_redis.is_none()).map(|one| one.id).collect();
         if !unasked.is_empty() {
-            run.chunk(None::<&str>, async |db| note_asked(db, &unasked, true).await).await?;
+            let name = redis.name();
+            run.chunk(None::<&str>, async |db| note_asked(db, &unasked, Some(&name)).await).await?;
         }
+        failpoint::reach(&run.cx.config, "releases-noted");
         let attempts = exchange(&layout, redis, page, released).await;
         failpoint::reach(&run.cx.config, "released");
         for attempt in &attempts {
@@ -262,12 +265,15 @@ struct Release {
     attempts: i64,
     mall_id: i64,
     mall_code: String,
+    /// Whether the orders of its mall are kept in this database.
+    is_own: bool,
     /// What its key was called when the order was cancelled, and what stands before and after a product in that of its stock.
     reservation_key: Option<String>,
     stock_before: Option<String>,
     stock_after: Option<String>,
-    /// Whether Redis may have given it back already, for a run that did not hear its answer.
-    was_asked: bool,
+    /// The Redis that may have given it back already, for a run that did not hear its answer. What another one lacks says
+    /// nothing about it.
+    asked_redis: Option<String>,
     /// Of the order that has this number now; `None` if there is none.
     order_status: Option<String>,
     #[row(problems)]
@@ -387,10 +393,11 @@ async fn exchange(
             return attempts;
         }
     };
+    let name = redis.name();
     for (release, reply) in asked.into_iter().zip(replies) {
         let end = match reply {
             Ok(reply) => {
-                let Some(end) = released.note(&release, &reply) else {
+                let Some(end) = released.note(&name, &release, &reply) else {
                     // What it has done nobody knows.
                     released.trouble = Some(redis.strange());
                     continue;
@@ -415,12 +422,13 @@ const MOST_RELEASED: i64 = 9_999_999_990_000;
 
 impl Released {
     /// Counts what the script has done; `None` if it never returns this.
-    fn note(&mut self, release: &Release, reply: &Reply) -> Option<End> {
-        let seen = self.malls.entry(release.mall_id).or_insert_with(|| Seen::of(&release.mall_code));
+    fn note(&mut self, redis: &str, release: &Release, reply: &Reply) -> Option<End> {
+        let seen =
+            self.malls.entry(release.mall_id).or_insert_with(|| Seen::of(&release.mall_code, release.is_own));
         let parts = if let Reply::List(parts) = reply { parts.as_slice() } else { &[] };
         Some(match parts {
             [Reply::Text(word), Reply::Int(units), Reply::Int(without_stock)]
-                if word == "RELEASED" && (0..=MOST_RELEASED).contains(units) =>
+                if word == "RELEASED" && (0..=MOST_RELEASED).contains(units) && *without_stock >= 0 =>
             {
                 seen.found += 1;
                 self.reservations += 1;
@@ -430,7 +438,8 @@ impl Released {
                 End::Released(*units)
             }
             [Reply::Text(word)] if word == "GONE" => {
-                *(if release.was_asked { &mut seen.given_back_perhaps } else { &mut seen.missing }) += 1;
+                let is_asked_before = release.asked_redis.as_deref() == Some(redis);
+                *(if is_asked_before { &mut seen.given_back_perhaps } else { &mut seen.missing }) += 1;
                 End::Missing
             }
             [Reply::Text(word), Reply::Text(key), Reply::Text(problem)] if word == "BAD" => {
@@ -455,7 +464,7 @@ async fn next_page(db: &mut Db, until: DateTime<Utc>, after: i64) -> anyhow::Res
 pub(super) fn page_sql(db: &Db) -> String {
     format!(
         "SELECT r.id, r.order_no, r.attempts, r.mall_id, m.code AS mall_code, r.reservation_key, r.stock_before,
-                r.stock_after, r.was_asked,
+                r.stock_after, r.asked_redis, m.platform = 'app' AS is_own,
                 (SELECT o.status FROM orders o WHERE o.mall_id = r.mall_id AND o.order_no = r.order_no) AS order_status
          FROM stock_releases r JOIN malls m ON m.id = r.mall_id
          WHERE r.state = 'WAITING' AND r.id > $2 AND (r.due_at <= $1 OR NOT {})
@@ -469,7 +478,7 @@ pub(super) fn page_sql(db: &Db) -> String {
 async fn resting(db: &mut Db, until: DateTime<Utc>) -> anyhow::Result<Vec<(String, String)>> {
     let sql = format!(
         "SELECT r.id, r.order_no, r.attempts, r.mall_id, m.code AS mall_code, r.reservation_key, r.stock_before,
-                r.stock_after, r.was_asked, NULL AS order_status, r.last_error
+                r.stock_after, r.asked_redis, m.platform = 'app' AS is_own, NULL AS order_status, r.last_error
          FROM stock_releases r JOIN malls m ON m.id = r.mall_id
          WHERE r.state = 'WAITING' AND r.attempts > 0 AND r.due_at > $1 AND {} ORDER BY r.id LIMIT $2",
         db.is_time("r.due_at")
@@ -487,13 +496,14 @@ async fn count_waiting(db: &mut Db) -> anyhow::Result<u64> {
     Ok(u64::try_from(waiting).unwrap_or(0))
 }
 
-/// Notes of these rows whether Redis may have given their reservations back though nobody knows its answer.
-async fn note_asked(db: &mut Db, rows: &[i64], was_asked: bool) -> anyhow::Result<()> {
+/// Notes of these rows which Redis may have given their reservations back though nobody knows its answer; `None` if that is
+/// known.
+async fn note_asked(db: &mut Db, rows: &[i64], redis: Option<&str>) -> anyhow::Result<()> {
     let sql = format!(
-        "UPDATE stock_releases SET was_asked = $2 WHERE id {} AND state = 'WAITING'",
+        "UPDATE stock_releases SET asked_redis = $2 WHERE id {} AND state = 'WAITING'",
         among(db, "$1")
     );
-    db.execute(&sql, values![json!(rows), was_asked]).await?;
+    db.execute(&sql, values![json!(rows), redis]).await?;
     Ok(())
 }
 
@@ -519,7 +529,7 @@ async fn store(db: &mut Db, ended: &[Attempt], now: DateTime<Utc>) -> anyhow::Re
                 db.execute(sql, values![release.id, attempts, due_at, &failure.message, now]).await?;
             }
         }
-        if matches!(end, End::Missing | End::Refused | End::Failed(_)) && !release.was_asked {
+        if matches!(end, End::Missing | End::Refused | End::Failed(_)) && release.asked_redis.is_none() {
             untouched.push(release.id);
         }
     }
@@ -535,7 +545,7 @@ async fn store(db: &mut Db, ended: &[Attempt], now: DateTime<Utc>) -> anyhow::Re
         db.execute(&sql, values![json!(missing)]).await?;
     }
     if !untouched.is_empty() {
-        note_asked(db, &untouched, false).await?;
+        note_asked(db, &untouched, None).await?;
     }
     if !reopened.is_empty() {
         let sql = format!("DELETE FROM stock_releases WHERE id {} AND state = 'WAITING'", among(db, "$1"));
