@@ -26,6 +26,7 @@ on_both_databases![
     without_proof_that_the_webhook_takes_any_no_event_is_given_up,
     a_stop_is_heard_between_two_events_and_what_was_sent_is_marked,
     a_server_that_says_continue_without_end_keeps_nobody_from_stopping,
+    a_stop_does_not_wait_for_an_answer_that_does_not_come,
 ];
 
 const SECRET: &str = "whsec_4f1c9a7e2b";
@@ -388,6 +389,21 @@ fn a_server_that_says_continue_without_end_keeps_nobody_from_stopping(sandbox: &
     running.wait().exits(143);
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     assert_eq!(sandbox.scalar("SELECT COUNT(*) FROM outbox_events WHERE attempts > 0"), "0");
+}
+
+fn a_stop_does_not_wait_for_an_answer_that_does_not_come(sandbox: &Sandbox) {
+    let webhook = Webhook::checking(Box::new(|request| {
+        Ok(if request.body.contains("silence") { Answer::Silence } else { Answer::status(200) })
+    }));
+    event(sandbox, "silent", "{\"n\": 0, \"is\": \"silence\"}");
+    for number in 1..=5 {
+        event(sandbox, &number.to_string(), &format!("{{\"n\": {number}}}"));
+    }
+    let mut running = post_to(sandbox, &webhook.url("/")).spawn();
+    eventually(|| webhook.requests().len() == 6, "all are sent");
+    running.signal(Signal::TERM);
+    running.wait().exits(143);
+    assert_eq!(counts(sandbox), ["5", "1"]);
 }
 
 fn a_stop_is_heard_between_two_events_and_what_was_sent_is_marked(sandbox: &Sandbox) {

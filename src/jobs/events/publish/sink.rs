@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
 
@@ -135,6 +136,12 @@ async fn append(folder: &EventFolder, events: Vec<Ready>) -> Delivery {
     Delivery { done, stop, ..Delivery::default() }
 }
 
+/// How long a run that is to stop waits for the answers that it has not yet. A request may take longer than the time that is
+/// left then, and what others have answered has to be noted.
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is looked whether the run is to stop.
+const STOP_PAUSE: Duration = Duration::from_millis(100);
+
 /// What is known of a webhook while some requests are under way.
 struct Standing<'s> {
     has_taken: Cell<bool>,
@@ -147,6 +154,14 @@ impl Standing<'_> {
     fn takes_more(&self) -> bool {
         let is_believed = self.has_taken.get() || self.refusals.get() < MOST_REFUSALS;
         is_believed && self.stop.borrow().is_none() && !(self.is_to_stop)()
+    }
+
+    /// Until a run that is to stop waits for no answer any more.
+    async fn ends(&self) {
+        while !(self.is_to_stop)() {
+            tokio::time::sleep(STOP_PAUSE).await;
+        }
+        tokio::time::sleep(LAST_PATIENCE).await;
     }
 }
 
@@ -192,7 +207,16 @@ async fn post_aggregate(
             done.push((event, Done::Untouched));
             continue;
         }
-        let result = match webhook.post(&event.event_id, &event.json).await {
+        let answer = tokio::select! {
+            answer = webhook.post(&event.event_id, &event.json) => answer,
+            // It may have been taken, and is sent again with the same id.
+            () = standing.ends() => {
+                is_held_up = true;
+                done.push((event, Done::Untouched));
+                continue;
+            }
+        };
+        let result = match answer {
             Ok(Verdict::Taken) => {
                 standing.has_taken.set(true);
                 Done::Taken
