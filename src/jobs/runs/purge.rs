@@ -118,8 +118,8 @@ async fn purge_chunk(run: &mut Run<'_>, before: DateTime<Utc>, after: i64) -> an
     Ok(Chunk { purged, last: Some(last) })
 }
 
-/// Deletes closed incidents with their delivered alerts, messages that were delivered or given up, alerts of stock that is no longer
-/// low, differences of stock, and the leases of old instances.
+/// Deletes closed incidents with their delivered alerts, messages that were delivered or given up, alerts of stock that is no
+/// longer low, differences of stock, and the leases of old instances.
 async fn purge_incidents(run: &mut Run<'_>, before: DateTime<Utc>) -> anyhow::Result<()> {
     run.chunk(None::<&str>, async |db| {
         db.execute(

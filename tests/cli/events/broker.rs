@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::kafka::{complete, fill, publish_with_kills};
 use super::{by_aggregate, counts, event, publish};
 use crate::support::{Message, RealKafka, Sandbox, on_both_databases};
 
@@ -50,33 +51,9 @@ fn publishers_that_are_killed_lose_and_reorder_nothing_at_real_brokers(sandbox: 
     let topic = kafka.create_topic(6, &[]);
     into_topic(sandbox, &topic);
     let (aggregates, each) = (50, 60);
-    sandbox.execute(&format!(
-        "INSERT INTO outbox_events (aggregate_type, aggregate_id, event_type, payload)
-         SELECT 'order', CAST((n - 1) % {aggregates} AS TEXT), 'order.paid',
-                '{{\"n\": ' || CAST((n - 1) / {aggregates} AS TEXT) || '}}'
-         FROM {}",
-        sandbox.series(aggregates * each)
-    ));
-    let limited = |limit: &str| {
-        let command = sandbox.batchctl(["events", "publish", "--limit", limit]);
-        command.env("BATCHCTL_KAFKA_BROKERS", &kafka.brokers)
-    };
-    let mut rounds = 0;
-    while counts(sandbox) != [(aggregates * each).to_string(), "0".to_owned()] {
-        rounds += 1;
-        assert!(rounds < 50, "{:?}", counts(sandbox));
-        let points = ["events-claimed", "events-sent", "in-chunk@2", "at-commit@2", "in-chunk@4"];
-        let point = points[rounds % points.len()];
-        let killed = limited("500").failpoint(&format!("{point}=kill")).spawn();
-        let others = [limited("120").spawn(), limited("180").spawn()];
-        for other in others {
-            other.wait().succeeds();
-        }
-        drop(killed.wait());
-    }
-    let numbers: Vec<i64> = (0..i64::try_from(each).unwrap()).collect();
-    let complete: BTreeMap<_, _> = (0..aggregates).map(|one| (one.to_string(), numbers.clone())).collect();
-    assert_eq!(consumed(&kafka, &topic), complete);
+    fill(sandbox, aggregates, each);
+    publish_with_kills(sandbox, &kafka.brokers, aggregates * each);
+    assert_eq!(consumed(&kafka, &topic), complete(aggregates, each));
 }
 
 /// The client splits a batch that is too large, and of its parts one is taken without the other: batches have to fit.

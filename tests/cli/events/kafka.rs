@@ -42,7 +42,7 @@ fn publish_to(sandbox: &Sandbox, kafka: &Kafka) -> Batchctl {
 }
 
 /// Writes events of so many aggregates in turn, numbered within each from 0.
-fn fill(sandbox: &Sandbox, aggregates: usize, each: usize) {
+pub(super) fn fill(sandbox: &Sandbox, aggregates: usize, each: usize) {
     let series = sandbox.series(aggregates * each);
     sandbox.execute(&format!(
         "INSERT INTO outbox_events (aggregate_type, aggregate_id, event_type, payload)
@@ -52,7 +52,7 @@ fn fill(sandbox: &Sandbox, aggregates: usize, each: usize) {
     ));
 }
 
-fn complete(aggregates: usize, each: usize) -> BTreeMap<String, Vec<i64>> {
+pub(super) fn complete(aggregates: usize, each: usize) -> BTreeMap<String, Vec<i64>> {
     let numbers: Vec<i64> = (0..i64::try_from(each).unwrap()).collect();
     (0..aggregates).map(|aggregate| (aggregate.to_string(), numbers.clone())).collect()
 }
@@ -417,6 +417,27 @@ fn brokers_elsewhere_are_not_reached_outside_prod(sandbox: &Sandbox) {
     assert_eq!(counts(sandbox), ["0", "1"]);
 }
 
+/// Has three runs at a time publish so many events until all are marked. One of the three is killed, each time somewhere else.
+pub(super) fn publish_with_kills(sandbox: &Sandbox, brokers: &str, events: usize) {
+    let points = ["events-claimed", "events-sent", "in-chunk@2", "at-commit@2", "in-chunk@4"];
+    let limited = |limit: &str| {
+        let command = sandbox.batchctl(["events", "publish", "--limit", limit]);
+        command.env("BATCHCTL_KAFKA_BROKERS", brokers)
+    };
+    let mut rounds = 0;
+    while counts(sandbox) != [events.to_string(), "0".to_owned()] {
+        rounds += 1;
+        assert!(rounds < 50, "{:?}", counts(sandbox));
+        let point = points[rounds % points.len()];
+        let killed = limited("500").failpoint(&format!("{point}=kill")).spawn();
+        let others = [limited("120").spawn(), limited("180").spawn()];
+        for other in others {
+            other.wait().succeeds();
+        }
+        drop(killed.wait());
+    }
+}
+
 fn several_publishers_of_which_some_are_killed_keep_the_order(sandbox: &Sandbox) {
     let kafka = Kafka::start(3, &[("order.paid", 6)]);
     into_kafka(sandbox, "");
@@ -426,23 +447,7 @@ fn several_publishers_of_which_some_are_killed_keep_the_order(sandbox: &Sandbox)
         4 => Control::ApplyThen(Box::new(Control::Disconnect)),
         _ => Control::Pass,
     });
-    let mut rounds = 0;
-    while counts(sandbox) != [(aggregates * each).to_string(), "0".to_owned()] {
-        rounds += 1;
-        assert!(rounds < 50, "{:?}", counts(sandbox));
-        let points = ["events-claimed", "events-sent", "in-chunk@2", "at-commit@2", "in-chunk@4"];
-        let point = points[rounds % points.len()];
-        let limited = |limit: &str| {
-            let command = sandbox.batchctl(["events", "publish", "--limit", limit]);
-            command.env("BATCHCTL_KAFKA_BROKERS", kafka.bootstrap_servers())
-        };
-        let killed = limited("500").failpoint(&format!("{point}=kill")).spawn();
-        let others = [limited("120").spawn(), limited("180").spawn()];
-        for other in others {
-            other.wait().succeeds();
-        }
-        drop(killed.wait());
-    }
+    publish_with_kills(sandbox, &kafka.bootstrap_servers(), aggregates * each);
     assert_eq!(consumed(&kafka, "order.paid"), complete(aggregates, each));
     assert!(
         kafka.log("order.paid").len() > aggregates * each,

@@ -27,6 +27,20 @@ pub(crate) struct Message {
 }
 
 impl Message {
+    fn of<'r>(
+        partition: i32,
+        key: Option<&[u8]>,
+        headers: impl Iterator<Item = (&'r str, Option<&'r [u8]>)>,
+        value: Option<&[u8]>,
+    ) -> Self {
+        Self {
+            partition,
+            key: text(key),
+            headers: headers.map(|(name, value)| (name.to_owned(), text(value))).collect(),
+            value: value.unwrap_or_default().to_vec(),
+        }
+    }
+
     /// The message in the form of the other sinks' events.
     pub(crate) fn event(&self) -> Value {
         json!({
@@ -53,15 +67,9 @@ impl Kafka {
         let records = self.broker.all_records(topic).expect("a log can be read");
         records
             .iter()
-            .map(|record| Message {
-                partition: record.partition,
-                key: text(record.key.as_deref()),
-                headers: record
-                    .headers
-                    .iter()
-                    .map(|(name, value)| (name.clone(), text(value.as_deref())))
-                    .collect(),
-                value: record.value.as_deref().unwrap_or_default().to_vec(),
+            .map(|record| {
+                let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
+                Message::of(record.partition, record.key.as_deref(), headers, record.value.as_deref())
             })
             .collect()
     }
@@ -133,16 +141,8 @@ impl RealKafka {
                     break;
                 }
                 log.extend(records.iter().map(|record| {
-                    Message {
-                        partition: record.partition,
-                        key: text(record.key.as_deref()),
-                        headers: record
-                            .headers
-                            .iter()
-                            .map(|(name, value)| (name.clone(), text(value.as_deref())))
-                            .collect(),
-                        value: record.value.as_deref().unwrap_or_default().to_vec(),
-                    }
+                    let headers = record.headers.iter().map(|(name, value)| (&**name, value.as_deref()));
+                    Message::of(record.partition, record.key.as_deref(), headers, record.value.as_deref())
                 }));
             }
             Ok::<_, krafka::error::KrafkaError>(log)

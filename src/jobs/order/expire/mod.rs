@@ -589,10 +589,9 @@ fn is_busy(error: &anyhow::Error) -> bool {
 
 // ---------------------------------------------------------------- the queries
 
-/// The orders of a mall that are due. One with a `source_updated_at` was synchronised or imported, whatever its mall is now.
+/// The orders that are due at `$2`. One with a `source_updated_at` was synchronised or imported, whatever its mall is now.
 /// Its payments are looked up, by construction: of NOT EXISTS, a planner without statistics may make a join with all of them.
-const DUE: &str =
-    "o.mall_id = $1 AND o.status = 'PAYMENT_WAIT' AND o.paid_at IS NULL AND o.source_updated_at IS NULL
+const DUE: &str = "o.status = 'PAYMENT_WAIT' AND o.paid_at IS NULL AND o.source_updated_at IS NULL
     AND o.ordered_at <= $2
     AND (SELECT COUNT(*) FROM payments p WHERE p.order_id = o.id AND p.paid_at IS NOT NULL) = 0";
 
@@ -610,7 +609,7 @@ fn bounded(orders: u64) -> i64 {
 /// How many orders are due: at most `most`.
 async fn count_due(db: &mut Db, mall: &Mall, until: DateTime<Utc>, most: i64) -> anyhow::Result<i64> {
     let sql = format!(
-        "SELECT COUNT(*) FROM (SELECT 1 FROM orders o WHERE {DUE} AND {} LIMIT $3) due",
+        "SELECT COUNT(*) FROM (SELECT 1 FROM orders o WHERE o.mall_id = $1 AND {DUE} AND {} LIMIT $3) due",
         db.is_time("o.ordered_at")
     );
     let (due,): (i64,) = db.fetch_one(&sql, values![mall.id, until, most]).await?;
@@ -637,7 +636,7 @@ fn page_sql(db: &Db) -> String {
         "SELECT o.id, o.order_no, o.member_code, o.currency, o.total_amount, o.ordered_at,
                 {} AS position
          FROM orders o
-         WHERE {DUE} AND (o.ordered_at, o.id) > ({}, {}) AND {} ORDER BY o.ordered_at, o.id LIMIT $5",
+         WHERE o.mall_id = $1 AND {DUE} AND (o.ordered_at, o.id) > ({}, {}) AND {} ORDER BY o.ordered_at, o.id LIMIT $5",
         db.pick("o.ordered_at", "CAST(o.ordered_at AS TEXT)"),
         db.pick("CAST($3 AS TEXT)", "CAST($3 AS TIMESTAMPTZ)"),
         db.row_number("$4"),

@@ -48,9 +48,9 @@ pub(super) fn preview_sql(db: &Db) -> String {
                AND (SELECT COUNT(*) FROM products product JOIN stock s ON s.product_id = product.id
                     WHERE product.mall_id = due.mall_id AND product.product_code = i.product_code) > 0
          )), 0) AS BIGINT) AS units
-         FROM (SELECT o.id, o.mall_id FROM orders o WHERE {} AND {} ORDER BY o.ordered_at, o.id LIMIT $3) due
+         FROM (SELECT o.id, o.mall_id FROM orders o WHERE o.mall_id IN {} AND {DUE} AND {} ORDER BY o.ordered_at, o.id LIMIT $3) due
          GROUP BY due.mall_id ORDER BY due.mall_id",
-        DUE.replace("o.mall_id = $1", &format!("o.mall_id IN {}", db.numbers("$1"))),
+        db.numbers("$1"),
         db.is_time("o.ordered_at")
     )
 }
